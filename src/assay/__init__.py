@@ -1,0 +1,1 @@
+"""Assay: a config-driven experiment framework for PyTorch."""

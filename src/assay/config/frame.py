@@ -1,0 +1,82 @@
+"""The typed frame of `train.yaml`: all that the framework itself owns, with ranges; defaults live in conf/ alone."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from assay.config.schema import Slot, schema
+
+Count = Annotated[int, Field(ge=1)]
+Limit = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0.0, le=1.0)] | None
+
+
+@schema
+class DeviceConfig:
+    accelerator: Annotated[
+        Literal["auto", "cpu", "gpu", "mps"], Field(description="where to train; auto takes a GPU if there is one")
+    ]
+    devices: Annotated[Count | Literal["auto"], Field(description="how many devices, one process each")]
+    precision: Annotated[
+        Literal["32-true", "64-true", "bf16-true", "16-true", "bf16-mixed", "16-mixed"],
+        Field(description="number format of weights and arithmetic"),
+    ]
+    strategy: Annotated[Literal["auto", "ddp"], Field(description="how several devices share the work")]
+    threads: Annotated[Count | Literal["auto"], Field(description="CPU threads; auto follows the model's size")]
+    deterministic: Annotated[bool, Field(description="refuse operations that differ from run to run")]
+
+
+@schema
+class TrainerConfig:
+    max_epochs: Annotated[Count, Field(description="passes over the training data")]
+    max_steps: Annotated[Count | None, Field(description="stop after this many optimizer steps")]
+    steps_per_execution: Annotated[Count, Field(description="optimizer steps in one call of the training step")]
+    gradient_clip_val: Annotated[float, Field(gt=0)] | None
+    gradient_clip_algorithm: Literal["norm", "value"]
+    check_val_every_n_epoch: Annotated[Count, Field(description="validate after every so many epochs")]
+    log_every_n_steps: Annotated[Count, Field(description="steps averaged into one row of metrics.csv")]
+    limit_train_batches: Annotated[Limit, Field(description="batches an epoch, as a count or a share")]
+    limit_val_batches: Limit
+    limit_test_batches: Limit
+    checkpoint_every: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[1-9][0-9]* (steps|seconds)$",
+            description="also save inside an epoch: '500 steps' or '60 seconds'",
+        ),
+    ]
+    detect_anomaly: Annotated[bool, Field(description="find the operation that made a NaN; slow")]
+    profiler: Annotated[Literal["simple", "advanced", "pytorch"] | None, Field(description="where the time goes")]
+
+
+@schema
+class SweepConfig:
+    name: str | None
+    dry_run: bool
+    retry: Literal["failed", "none"]
+    on_failure: Literal["continue", "stop"]
+    mode: Literal["product", "zip"]
+    metric: str
+    direction: Literal["max", "min"]
+
+
+@schema
+class TrainConfig:
+    """One run, as judged: the frame is typed, the slots are `_target_` nodes."""
+
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1, description="fixes weights, batch order and dropout")]
+    name: Annotated[str | None, Field(description="a word of yours in the run folder's name")]
+    stages: Annotated[
+        tuple[Literal["fit", "validate", "test"], ...], Field(min_length=1, description="what to do, in order")
+    ]
+    resume: Annotated[str | None, Field(description="a run folder to continue, or `last`")]
+    ckpt: Annotated[str | None, Field(description="a run folder or checkpoint whose weights to start from")]
+    output_dir: Annotated[str, Field(min_length=1, description="where runs, sweeps and benches are written")]
+    data: Slot
+    model: Slot
+    optimizer: Slot
+    scheduler: Slot | None
+    device: DeviceConfig
+    trainer: TrainerConfig
+    logger: Annotated[dict[str, Slot] | None, Field(description="loggers beside TensorBoard and CSV")]
+    callbacks: Annotated[dict[str, Slot] | None, Field(description="Lightning callbacks beside our own")]
+    sweep: SweepConfig
