@@ -21,8 +21,11 @@ class Diverged(RunFailed):
 
 
 class Interrupted(BaseException):
-    """A signal asked the run to stop; the state was saved. `signum` gives the exit code 128 + signum."""
+    """A signal asked the run to stop; its argument is the signal's number, the exit code 128 more."""
 
-    def __init__(self, signum: int) -> None:
-        super().__init__(f"stopped by signal {signum}")
-        self.signum = signum
+    @property
+    def signum(self) -> int:
+        return self.args[0]
+
+    def __str__(self) -> str:
+        return f"stopped by signal {self.signum}"

@@ -1,0 +1,123 @@
+"""MNIST and Fashion-MNIST from their original files, read by torchvision."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, final
+
+import psutil
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.utils.data import Dataset, Subset, TensorDataset
+from torchvision import datasets, transforms
+
+from assay.data import files
+from assay.data.source import Source, Split
+from assay.errors import UserError
+
+SPLIT_SEED = 20_240_501  # draws the validation images; never the run's seed, or results could not be compared
+BatchSize = Annotated[int, Field(ge=1, description="samples in one optimizer step, over all devices")]
+ValSize = Annotated[int, Field(ge=1, le=59_999, description="training images kept for validation")]
+Workers = Annotated[int, Field(ge=0, description="processes that load samples when not in memory")]
+InMemory = Annotated[bool | Literal["auto"], Field(description="hold all images as one tensor")]
+
+
+class Images(Source):
+    """28 x 28 grey images in ten classes: 60,000 minus `val_size` to train, `val_size` to validate, 10,000 to test."""
+
+    in_shape = (1, 28, 28)
+    num_classes = 10
+    reader: type[datasets.MNIST]
+    mean: float  # of the training pixels in 0..1
+    std: float
+    checksums: Mapping[str, str]  # SHA-256 of the extracted files
+
+    def __init__(
+        self,
+        root: str = "data",
+        batch_size: BatchSize = 64,
+        val_size: ValSize = 5_000,
+        download: Annotated[bool, Field(description="fetch missing files from the network")] = True,
+        in_memory: InMemory = "auto",
+        num_workers: Workers = 0,
+    ) -> None:
+        self.root = Path(root)
+        self.batch_size = batch_size
+        self.val_size = val_size
+        self.download = download
+        self.in_memory = in_memory
+        self.num_workers = num_workers
+
+    def prepare(self) -> str:
+        folder = self.root / self.reader.__name__ / "raw"
+        absent = [name for name in self.checksums if not (folder / name).exists()]
+        if any(not (folder / f"{name}.gz").exists() for name in absent):
+            self._download(folder)
+        files.ensure(folder, self.checksums)
+        return hashlib.sha256("".join(self.checksums.values()).encode()).hexdigest()
+
+    def _download(self, folder: Path) -> None:
+        wanted = f"the four original .gz files are needed in {folder}"
+        if not self.download:
+            raise UserError(f"data.root: {wanted}\ndata.download=false forbids fetching them")
+        try:
+            self.reader(str(self.root), download=True)
+        except (RuntimeError, OSError) as error:
+            raise UserError(
+                f"data.root: {wanted}, and downloading them failed: {str(error).splitlines()[0]}"
+            ) from error
+
+    def dataset(self, split: Split) -> Dataset[Any]:
+        raw = self.reader(str(self.root), train=split != "test")
+        chosen = self._chosen(split, len(raw))
+        if not self._fits_in_memory():
+            scale = transforms.Compose([transforms.ToTensor(), transforms.Normalize(self.mean, self.std)])
+            return Subset(
+                self.reader(str(self.root), train=split != "test", transform=scale), chosen.tolist()
+            )
+        pixels = raw.data[chosen].unsqueeze(1).float()  # (samples, 1, 28, 28)
+        return TensorDataset(pixels.div_(255).sub_(self.mean).div_(self.std), raw.targets[chosen])
+
+    def _chosen(self, split: Split, count: int) -> Tensor:
+        if split == "test":
+            return torch.arange(count)
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(SPLIT_SEED))
+        kept = order[self.val_size :] if split == "train" else order[: self.val_size]
+        return kept.sort().values
+
+    def _fits_in_memory(self) -> bool:
+        if self.in_memory != "auto":
+            return self.in_memory
+        needed = 70_000 * 28 * 28 * 4  # bytes
+        return needed < psutil.virtual_memory().available / 2
+
+
+@final
+class MNIST(Images):
+    """Handwritten digits (LeCun, Cortes, Burges)."""
+
+    name = "MNIST"
+    reader = datasets.MNIST
+    mean, std = 0.1307, 0.3081
+    checksums = {  # noqa: RUF012
+        "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    }
+
+
+@final
+class FashionMNIST(Images):
+    """Articles of clothing (Xiao, Rasul, Vollgraf 2017)."""
+
+    name = "Fashion-MNIST"
+    reader = datasets.FashionMNIST
+    mean, std = 0.2860, 0.3530
+    checksums = {  # noqa: RUF012
+        "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    }

@@ -1,0 +1,34 @@
+"""What a run needs to know of a data set: one class to write for a new one."""
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal
+
+from torch.utils.data import Dataset
+
+Split = Literal["train", "val", "test"]
+
+
+class Source(ABC):
+    """A data set with its three splits.
+
+    A split is any map-style `torch.utils.data.Dataset` of (features, label) pairs. A
+    `torch.utils.data.TensorDataset` is taken as held in memory: it is trained on without a DataLoader, at the
+    speed of a bare tensor loop. Everything else goes through a DataLoader with `num_workers` processes.
+    """
+
+    name: str
+    in_shape: tuple[int, ...]  # of one sample
+    num_classes: int
+    batch_size: int
+    num_workers: int = 0
+
+    def prepare(self) -> str | None:
+        """Make sure that the files are there and undamaged; once a run, before anything reads them.
+
+        Returns the SHA-256 of the data where there are files. Raises `UserError`.
+        """
+        return None
+
+    @abstractmethod
+    def dataset(self, split: Split) -> Dataset[Any]:
+        """The samples of one split; called after `prepare`."""

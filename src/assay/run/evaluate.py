@@ -1,0 +1,68 @@
+"""The stages after fitting: validation, test, and pictures of what came out."""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch.utils.data import TensorDataset
+
+from assay.config.frame import TrainConfig
+from assay.run.device import Device
+from assay.run.folder import RunFolder
+from assay.run.parts import Parts, make_trainer
+from assay.run.weights import load_weights
+from assay.training import figures
+from assay.training.record import History, MetricsFile, evaluation
+from assay.training.tensorboard import TensorBoard
+
+
+def evaluate(
+    stage: Literal["validate", "test"],
+    config: TrainConfig,
+    folder: RunFolder,
+    device: Device,
+    parts: Parts,
+    checkpoint: Path,
+    history: History,
+    view: TensorBoard,
+) -> None:
+    """Loss and accuracy of one checkpoint on one split, by one process, into the run's books."""
+    load_weights(parts.classifier, checkpoint)
+    trainer = make_trainer(
+        config, device, folder.path, devices=1, logger=False, enable_checkpointing=False, max_epochs=1
+    )
+    run, split = (trainer.test, "test") if stage == "test" else (trainer.validate, "val")
+    run(parts.classifier, datamodule=parts.data, verbose=False)
+    metrics = evaluation(trainer, parts.classifier, split)
+    if metrics is None:
+        return
+    folder.update(metrics=folder.result["metrics"] | metrics)
+    if stage == "test":
+        _write_test_row(folder, history, metrics, view)
+
+
+def _write_test_row(
+    folder: RunFolder, history: History, metrics: dict[str, float], view: TensorBoard
+) -> None:
+    """The test's row, at the step of the checkpoint that was tested."""
+    step, epoch = int(history.best.get("step", 0)), int(history.best.get("epoch", 0))
+    file = MetricsFile(folder.path / "metrics.csv", keep_rows=history.rows)
+    file.append({"epoch": epoch, "step": step, "seconds": history.seconds, **metrics})
+    file.close()
+    view.log_metrics(metrics, step)
+
+
+def draw_figures(folder: RunFolder, parts: Parts, view: TensorBoard) -> None:
+    """Pictures of what the run's files and its last test hold."""
+    step = folder.result["steps"]
+    drawn = {"curves": figures.curves(folder.path / "metrics.csv")}
+    if parts.classifier.tested:
+        logits = torch.cat([logits for logits, _ in parts.classifier.tested])
+        labels = torch.cat([labels for _, labels in parts.classifier.tested])
+        drawn["confusion"] = figures.confusion(logits, labels)
+        samples = parts.data.split("test")
+        if isinstance(samples, TensorDataset) and samples.tensors[0].ndim == 4:
+            drawn["mistakes"] = figures.mistakes(samples.tensors[0], logits, labels)
+    for name, figure in drawn.items():
+        figures.save(figure, folder.figures / f"{name}.png")
+        view.log_figure(name, figure, step)

@@ -1,0 +1,208 @@
+"""The fit stage, in this process or in one for each device."""
+
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import psutil
+import torch
+import torch.multiprocessing as mp
+from rich.console import Console
+
+from assay.config.frame import TrainConfig
+from assay.errors import Interrupted, RunFailed
+from assay.run.device import Device
+from assay.run.parts import Parts, build_callbacks, build_loggers, build_parts, make_trainer
+from assay.run.signals import StopRequest, stop_requests
+from assay.training.checkpoint import Checkpoints, DurableIO
+from assay.training.durable import load_verified, sidecar
+from assay.training.progress import ProgressLine
+from assay.training.record import History, Recorder
+from assay.training.tensorboard import TensorBoard
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """All that a process needs to fit; plain values, so that it can be sent to another process."""
+
+    config: TrainConfig
+    device: Device
+    folder: Path
+    facts: dict[str, Any]  # for the sidecars of checkpoints
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "checkpoints" / "last.ckpt"
+
+
+def fit(job: FitJob, parts: Parts, console: Console, request: StopRequest, view: TensorBoard) -> History:
+    """Train to the end, from `last.ckpt` if there is one; on the number of devices that the job says.
+
+    Raises `Interrupted` after saving, `Diverged`, or `RunFailed` when the memory does not suffice.
+    """
+    if job.device.count == 1:
+        return fit_here(job, parts, console, request, view)
+    _fit_in_processes(job, request)
+    return saved_history(job.last)
+
+
+def saved_history(checkpoint: Path) -> History:
+    """What had been measured when the checkpoint was written."""
+    state, _ = load_verified(checkpoint, map_location="cpu")
+    return History.from_state(state["callbacks"]["Recorder"])
+
+
+def fit_here(job: FitJob, parts: Parts, console: Console, request: StopRequest, view: TensorBoard) -> History:
+    config, trainer_config = job.config, job.config.trainer
+    recorder = Recorder(job.folder / "metrics.csv", trainer_config.log_every_n_steps)
+    steps, seconds = _every(trainer_config.checkpoint_every)
+    checkpoints = Checkpoints(job.last.parent, recorder, steps, seconds)
+    started = sidecar(job.last).exists()
+    if started:
+        state, _ = load_verified(job.last, map_location="cpu")
+        view.purge_step = state["global_step"] + 1
+    trainer = make_trainer(
+        config,
+        job.device,
+        job.folder,
+        devices=job.device.count,
+        strategy="auto" if job.device.count == 1 else "ddp",
+        max_epochs=parts.max_epochs,
+        check_val_every_n_epoch=trainer_config.check_val_every_n_epoch,
+        limit_val_batches=0 if trainer_config.limit_val_batches in (0, 0.0) else 1.0,
+        detect_anomaly=trainer_config.detect_anomaly,
+        profiler=trainer_config.profiler,
+        plugins=[DurableIO(job.facts)],
+        logger=[view, *build_loggers(config, job.folder)],
+        callbacks=[
+            recorder,
+            ProgressLine(console, recorder, parts.total_steps, parts.max_epochs),
+            *build_callbacks(config),
+            checkpoints,
+        ],
+    )
+
+    def ask(signum: int) -> None:
+        checkpoints.signum = signum
+        parts.classifier.stop_requested = True
+
+    request.ask = ask
+    try:
+        with explained_out_of_memory(config, parts):
+            trainer.fit(
+                parts.classifier,
+                datamodule=parts.data,
+                ckpt_path=str(job.last) if started else None,
+                weights_only=True,
+            )
+    finally:
+        request.ask = None
+        recorder.close()
+    return recorder.history
+
+
+def _every(text: str | None) -> tuple[int | None, float | None]:
+    """`500 steps` or `60 seconds`, as the schema has judged it."""
+    if text is None:
+        return None, None
+    number, unit = text.split()
+    return (int(number), None) if unit == "steps" else (None, float(number))
+
+
+@contextmanager
+def explained_out_of_memory(config: TrainConfig, parts: Parts) -> Iterator[None]:
+    """Turn an allocation that failed into a `RunFailed` that says what was asked and what to try."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error)
+        if (
+            not isinstance(error, (MemoryError, torch.OutOfMemoryError))
+            and "can't allocate memory" not in text
+        ):
+            raise
+        size = parts.data.source.batch_size
+        peak = (
+            torch.cuda.max_memory_allocated()
+            if isinstance(error, torch.OutOfMemoryError) and torch.cuda.is_available()
+            else psutil.Process().memory_info().rss
+        )
+        raise RunFailed(
+            f"out of memory with data.batch_size={size} (peak {peak / 2**30:.2f} GiB)\n"
+            f"try data.batch_size={max(1, size // 2)}, or a smaller model.width"
+        ) from error
+
+
+def _fit_in_processes(job: FitJob, request: StopRequest) -> None:
+    """One process a device, each with the same code as a single one; the first failure is raised here."""
+    context = mp.get_context("spawn")
+    outcomes = context.SimpleQueue()
+    processes = mp.start_processes(
+        _fit_rank, (job, _free_port(), outcomes), job.device.count, join=False, start_method="spawn"
+    )
+    assert processes is not None
+
+    def ask(signum: int) -> None:
+        for pid in processes.pids():
+            os.kill(cast(int, pid), signal.SIGTERM)
+
+    request.ask = ask
+    try:
+        while not processes.join(timeout=1.0):
+            pass
+    except mp.ProcessExitedException as error:
+        if not outcomes.empty():
+            raise outcomes.get() from None
+        raise RunFailed(f"a training process ended without a word: {error}") from error
+    finally:
+        request.ask = None
+    if request.received is not None:
+        raise Interrupted(request.received)
+
+
+def _fit_rank(rank: int, job: FitJob, port: int, outcomes: Any) -> None:
+    os.environ |= {
+        "LOCAL_RANK": str(rank),  # so that Lightning takes the processes as started
+        "NODE_RANK": "0",
+        "WORLD_SIZE": str(job.device.count),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    with stop_requests() as request:
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # a terminal's Ctrl-C reaches all: the parent passes it on
+        view = TensorBoard(job.folder)
+        try:
+            fit_here(job, build_parts(job.config, job.device, rank), Console(), request, view)
+        except Interrupted:
+            return
+        except Exception as error:
+            log.exception("process %d failed", rank)
+            outcomes.put(_sendable(error))
+            os._exit(1)  # the others wait for this one in a collective call
+        finally:
+            view.close()
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error without what cannot be sent to another process."""
+    return (
+        type(error)(*error.args)
+        if isinstance(error, RunFailed)
+        else RunFailed(f"{type(error).__name__}: {error}")
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

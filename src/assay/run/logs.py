@@ -1,0 +1,37 @@
+"""Where messages go: all of them into the run's `log.txt`, our own warnings to the screen as well."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CHATTY = ("pytorch_lightning", "lightning.pytorch", "lightning_fabric", "lightning.fabric")
+
+
+@contextmanager
+def logs_to(path: Path) -> Iterator[None]:
+    """Inside the block, log records and Python warnings are appended to the file."""
+    for name in CHATTY:  # they print tips and device tables to the screen by themselves
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+    file = logging.FileHandler(path, encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    screen = logging.StreamHandler(sys.stderr)
+    screen.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    screen.setLevel(logging.WARNING)
+    screen.addFilter(lambda record: record.name.startswith("assay.") and not record.exc_info)
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.INFO)
+    root.addHandler(file)
+    root.addHandler(screen)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.removeHandler(screen)
+        root.removeHandler(file)
+        root.setLevel(level)
+        file.close()

@@ -1,0 +1,195 @@
+"""One run: judged config in, run folder out."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from assay.config.frame import TrainConfig
+from assay.errors import Interrupted, RunFailed, UserError
+from assay.run import screen
+from assay.run.device import Device, resolve
+from assay.run.evaluate import draw_figures, evaluate
+from assay.run.fit import FitJob, fit
+from assay.run.folder import RunFolder, provenance, versions
+from assay.run.identity import config_id, plain
+from assay.run.logs import logs_to
+from assay.run.parts import Parts, build_parts
+from assay.run.resume import stored_run
+from assay.run.signals import StopRequest, stop_requests
+from assay.run.weights import checkpoint_file, load_weights
+from assay.training.record import History
+from assay.training.tensorboard import TensorBoard
+
+log = logging.getLogger(__name__)
+
+
+def main(config: TrainConfig, overrides: list[str]) -> int:
+    """Do what the command line asks; returns the exit code of the contract."""
+    with stop_requests() as request:
+        try:
+            config, folder = stored_run(config, overrides)
+            return execute(config, overrides, Console(), request, folder)
+        except UserError as error:
+            print(error, file=sys.stderr)
+            return 2
+        except Interrupted as stop:
+            return 128 + stop.signum
+
+
+def execute(
+    config: TrainConfig,
+    overrides: list[str],
+    console: Console,
+    request: StopRequest,
+    folder: RunFolder | None = None,
+) -> int:
+    """One run from start to end, in `folder` or a new one. Raises `UserError` before anything is written."""
+    began = time.perf_counter()
+    device = resolve(config.device)
+    parts = build_parts(config, device)
+    if folder is None:
+        folder = RunFolder.create(Path(config.output_dir), config.name)
+    _open_books(folder, config, overrides, device, parts)
+    try:
+        with (
+            logs_to(folder.path / "log.txt"),
+            _status(folder, began),
+            closing(TensorBoard(folder.path)) as view,
+        ):
+            screen.introduce(console, folder.path, device, parts, config.seed)
+            _stages(config, folder, device, parts, console, request, view)
+    except (RunFailed, UserError) as error:
+        print(f"{folder.result['status']}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UserError) else 1
+    except Interrupted as stop:
+        print(f"interrupted; to go on: {screen.resume_command(folder.path)}", file=sys.stderr)
+        return 128 + stop.signum
+    except Exception as error:
+        print(
+            f"failed: {type(error).__name__}: {error}\nthe traceback is in {folder.path / 'log.txt'}",
+            file=sys.stderr,
+        )
+        return 1
+    screen.conclude(console, folder.path, folder.result, Path(config.output_dir))
+    return 0
+
+
+def _stages(
+    config: TrainConfig,
+    folder: RunFolder,
+    device: Device,
+    parts: Parts,
+    console: Console,
+    request: StopRequest,
+    view: TensorBoard,
+) -> None:
+    tested = checkpoint_file(config.ckpt) if config.ckpt else None
+    if tested is not None:
+        load_weights(parts.classifier, tested)
+    history = History()
+    if "fit" in config.stages:
+        began = time.perf_counter()
+        facts = {"config_id": folder.result["config_id"], "versions": versions()}
+        try:
+            history = fit(FitJob(config, device, folder.path, facts), parts, console, request, view)
+        finally:
+            before = folder.result["seconds"]["fit"] or 0.0
+            folder.result["seconds"] |= {"fit": before + time.perf_counter() - began}
+        tested = folder.checkpoints / "best.ckpt"
+        _report_fit(folder, history)
+    elif tested is None:
+        raise UserError(
+            f"stages: {list(config.stages)} needs trained weights\n"
+            "give ckpt=<run folder or checkpoint>, or put fit first: 'stages=[fit,test]'"
+        )
+    for split in ("validate", "test"):
+        if split in config.stages:
+            began = time.perf_counter()
+            evaluate(split, config, folder, device, parts, tested, history, view)
+            folder.result["seconds"] |= {split: time.perf_counter() - began}
+    draw_figures(folder, parts, view)
+
+
+def _report_fit(folder: RunFolder, history: History) -> None:
+    best = {name: value for name, value in history.best.items() if "/" in name}
+    seconds = sum(history.epoch_seconds)
+    folder.update(
+        metrics=best,
+        last={name: value for name, value in history.last.items() if "/" in name},
+        best={name: int(history.best[name]) for name in ("epoch", "step")},
+        epochs=int(history.last["epoch"]),
+        steps=int(history.last["step"]),
+        seconds=folder.result["seconds"] | {"epochs": history.epoch_seconds},
+        samples_per_second=history.samples / seconds if seconds else None,
+        checkpoint="checkpoints/best.ckpt",
+    )
+
+
+def _open_books(
+    folder: RunFolder, config: TrainConfig, overrides: list[str], device: Device, parts: Parts
+) -> None:
+    """Write config and a first `result.json`; a resumed run keeps what it has, and its history."""
+    source = parts.data.source
+    if not folder.result:
+        folder.write_config(plain(config), overrides)
+    before = folder.result.get("seconds", {})
+    folder.update(
+        status="running",
+        error=None,
+        metrics={},
+        epochs=0,
+        steps=0,
+        seconds={
+            "total": before.get("total", 0.0),
+            "fit": before.get("fit", 0.0),
+            "test": None,
+            "epochs": [],
+        },
+        samples_per_second=None,
+        seed=config.seed,
+        overrides=folder.result.get("overrides", overrides),
+        resumed=folder.result.get("resumed", -1) + 1,
+        config_id=config_id(config),
+        device={
+            "name": device.name,
+            "accelerator": device.accelerator,
+            "count": device.count,
+            "threads": parts.threads,
+            "precision": device.precision,
+        },
+        data={"name": source.name, "sha256": parts.data_sha256},
+        checkpoint=config.ckpt,
+        **provenance(),
+    )
+
+
+@contextmanager
+def _status(folder: RunFolder, began: float) -> Iterator[None]:
+    """Whatever happens inside, `result.json` says it; a bug leaves its traceback in `log.txt`."""
+
+    def close(status: str, error: str | None = None) -> None:
+        folder.result["seconds"]["total"] += time.perf_counter() - began
+        folder.update(status=status, error=error)
+
+    try:
+        yield
+    except Interrupted as stop:
+        close("interrupted", str(stop))
+        raise
+    except RunFailed as error:
+        log.error("%s", error)
+        close(error.status, str(error))
+        raise
+    except UserError as error:
+        close("failed", str(error))
+        raise
+    except BaseException as error:
+        log.exception("the run failed")
+        close("failed", f"{type(error).__name__}: {error}")
+        raise
+    close("completed")

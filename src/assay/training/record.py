@@ -1,0 +1,235 @@
+"""What happened in training: `metrics.csv` is the record, every logger a view of it."""
+
+import csv
+import math
+import os
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, cast, final
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from assay.errors import Diverged
+from assay.training.classifier import Classifier, Executed
+from assay.training.durable import write_durably
+
+COLUMNS = (
+    "epoch",  # finished ones for a row at an epoch's end, so 1 after the first
+    "step",  # optimizer steps done
+    "seconds",  # since training began, pauses left out
+    "train/loss",  # mean over the samples since the last row
+    "train/accuracy",
+    "learning_rate",
+    "train/epoch_loss",  # mean over the samples of the epoch
+    "train/epoch_accuracy",
+    "val/loss",
+    "val/accuracy",
+    "test/loss",
+    "test/accuracy",
+    "samples_per_second",
+)
+
+
+class MetricsFile:
+    """A CSV file with one row a moment, each on the disk's way as soon as it is written."""
+
+    def __init__(self, path: Path, keep_rows: int = 0) -> None:
+        """Go on after `keep_rows` rows; later ones, written after the checkpoint that is resumed, are dropped."""
+        kept = path.read_text().splitlines()[1 : keep_rows + 1] if path.exists() else []
+        write_durably(path, "\n".join([",".join(COLUMNS), *kept, ""]).encode())
+        self._file = path.open("a", newline="")
+        self._writer = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
+
+    def append(self, row: dict[str, float]) -> None:
+        self._writer.writerow({name: _text(value) for name, value in row.items()})
+        self._file.flush()
+
+    def sync(self) -> None:
+        """Put it on the disk: a checkpoint counts the rows before it."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _text(value: float) -> str:
+    return repr(value)  # the shortest text that gives the same float back
+
+
+@dataclass
+class Mean:
+    """A running mean of loss and accuracy over samples, in double precision and in step order."""
+
+    loss: float = 0.0
+    correct: int = 0
+    samples: int = 0
+
+    def add(self, loss: float, correct: int, samples: int) -> None:
+        self.loss += loss * samples
+        self.correct += correct
+        self.samples += samples
+
+    def metrics(self, prefix: str) -> dict[str, float]:
+        return {f"{prefix}loss": self.loss / self.samples, f"{prefix}accuracy": self.correct / self.samples}
+
+
+@dataclass
+class History:
+    """What has been measured so far; all of it is kept in checkpoints."""
+
+    rows: int = 0
+    samples: int = 0
+    seconds: float = 0.0
+    window: Mean = field(default_factory=Mean)
+    epoch: Mean = field(default_factory=Mean)
+    epoch_seconds: list[float] = field(default_factory=list)  # of training, without validation
+    this_epoch_seconds: float = 0.0
+    last: dict[str, float] = field(default_factory=dict)  # metrics at the end of the last epoch
+    best: dict[str, float] = field(default_factory=dict)  # those of the best checkpoint, with epoch and step
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> "History":
+        return cls(**{**state, "window": Mean(**state["window"]), "epoch": Mean(**state["epoch"])})
+
+
+@final
+class Recorder(Callback):
+    """Reads the losses of a call of the training step once, and writes rows.
+
+    Raises `Diverged` in the call in which the loss stopped being finite.
+    """
+
+    def __init__(self, path: Path, log_every_n_steps: int) -> None:
+        self.path = path
+        self.log_every_n_steps = log_every_n_steps
+        self.history = History()
+        self.recent_loss = math.nan  # for the progress bar
+        self._file: MetricsFile | None = None
+        self._clock = time.perf_counter()
+
+    def state_dict(self) -> dict[str, Any]:
+        if self._file is not None:
+            self._file.sync()
+        return asdict(self.history)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.history = History.from_state(state_dict)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            self._file = MetricsFile(self.path, keep_rows=self.history.rows)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._clock = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        executed = cast(Executed, outputs)
+        losses, correct, counts = _over_processes(trainer, executed)
+        now = time.perf_counter()
+        self.history.seconds += now - self._clock
+        self.history.this_epoch_seconds += now - self._clock
+        self._clock = now
+        step = trainer.global_step - len(losses)
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step - 1  # Lightning adds the one
+        for loss, hits, count, rate in zip(losses, correct, counts, executed["learning_rates"], strict=True):
+            step += 1
+            if not math.isfinite(loss):
+                raise Diverged(_advice(loss, step, rate, cast(Classifier, pl_module).clip_val))
+            self.history.window.add(loss, hits, count)
+            self.history.epoch.add(loss, hits, count)
+            if step % self.log_every_n_steps == 0:
+                self._window_row(trainer, step, rate)
+        if losses:
+            self.recent_loss = losses[-1]
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """After validation, where there was one."""
+        history = self.history
+        row = history.epoch.metrics("train/epoch_")
+        validated = evaluation(trainer, cast(Classifier, pl_module), "val")
+        if validated is not None:
+            row |= validated
+        row["samples_per_second"] = history.epoch.samples / history.this_epoch_seconds
+        self._row(trainer, trainer.global_step, row)
+        history.last = {
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+            "train/loss": row["train/epoch_loss"],
+            "train/accuracy": row["train/epoch_accuracy"],
+            **(validated or {}),
+        }
+        history.samples += history.epoch.samples
+        history.epoch_seconds.append(history.this_epoch_seconds)
+        history.this_epoch_seconds = 0.0
+        history.epoch = Mean()
+        self._clock = time.perf_counter()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        metrics = evaluation(trainer, cast(Classifier, pl_module), "val")
+        assert metrics is not None
+        pl_module.log_dict(metrics, logger=False)  # for callbacks that monitor it
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        now = time.perf_counter()
+        self.history.seconds += now - self._clock
+        self._clock = now
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        metrics = evaluation(trainer, cast(Classifier, pl_module), "test")
+        assert metrics is not None
+        pl_module.log_dict(metrics, logger=False)
+
+    def _window_row(self, trainer: Trainer, step: int, learning_rate: float) -> None:
+        self._row(trainer, step, {**self.history.window.metrics("train/"), "learning_rate": learning_rate})
+        self.history.window = Mean()
+
+    def _row(self, trainer: Trainer, step: int, values: dict[str, float]) -> None:
+        self.history.rows += 1
+        if self._file is None:
+            return
+        epoch = trainer.current_epoch + ("samples_per_second" in values)
+        self._file.append({"epoch": epoch, "step": step, "seconds": self.history.seconds, **values})
+        for logger in trainer.loggers:
+            logger.log_metrics({**values, "epoch": epoch}, step=step)
+
+
+def evaluation(trainer: Trainer, module: Classifier, split: str) -> dict[str, float] | None:
+    """Loss and accuracy of the last pass over a split, over all processes; None where there was none."""
+    sums = module.evaluated
+    if not sums[2]:
+        return None
+    if trainer.world_size > 1:
+        device = trainer.strategy.root_device
+        sums = cast(torch.Tensor, trainer.strategy.reduce(sums.to(device), reduce_op="sum")).cpu()
+    loss, correct, samples = sums.tolist()
+    return {f"{split}/loss": loss / samples, f"{split}/accuracy": correct / samples}
+
+
+def _over_processes(trainer: Trainer, executed: Executed) -> tuple[list[float], list[int], list[int]]:
+    """Mean loss, correct and seen samples of each step, over all processes; the one read from the device."""
+    losses, correct = executed["losses"], executed["correct"]
+    if losses is None or correct is None:
+        return [], [], []
+    if trainer.world_size == 1:
+        return losses.tolist(), correct.tolist(), executed["counts"]
+    counted = 1.0 if executed["weight"] else 0.0  # a sample of weight 0 only keeps the processes in step
+    count = torch.tensor(executed["counts"], device=losses.device) * counted
+    sums = torch.stack([losses * executed["weight"] / trainer.world_size, correct * counted, count])
+    sums = cast(torch.Tensor, trainer.strategy.reduce(sums.double(), reduce_op="sum"))
+    return sums[0].tolist(), [int(n) for n in sums[1].tolist()], [int(n) for n in sums[2].tolist()]
+
+
+def _advice(loss: float, step: int, learning_rate: float, clip_val: float | None) -> str:
+    clip = "" if clip_val is not None else ", or clip the gradients: trainer.gradient_clip_val=1.0"
+    return (
+        f"the training loss became {loss} at step {step}, with learning rate {learning_rate:.3g}\n"
+        f"try a smaller one: optimizer.lr={learning_rate / 10:.1g}{clip}"
+    )

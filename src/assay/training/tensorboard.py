@@ -1,0 +1,79 @@
+"""The TensorBoard view of a run, in the run folder itself, continued by a resumed run."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, final
+
+from matplotlib.figure import Figure
+from pytorch_lightning.loggers.logger import Logger
+from torch.utils.tensorboard import SummaryWriter
+
+FLUSH_SECONDS = 10  # a killed run loses at most this much of the view; metrics.csv loses nothing
+
+
+log = logging.getLogger(__name__)
+
+
+@final
+class TensorBoard(Logger):
+    """Scalars and figures into one folder; a disk that is full costs a warning, never the run.
+
+    Lightning's own TensorBoardLogger adds a hparams.yaml and knows no way to continue a curve.
+    """
+
+    def __init__(self, folder: Path, purge_step: int | None = None) -> None:
+        super().__init__()
+        self.folder = folder
+        self.purge_step = purge_step  # points from this step on are those of a lost run
+        self._writer: SummaryWriter | None = None
+        self._failed = False
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        return str(self.folder)
+
+    @property
+    def experiment(self) -> SummaryWriter:
+        if self._writer is None:
+            self._writer = SummaryWriter(
+                str(self.folder), purge_step=self.purge_step, flush_secs=FLUSH_SECONDS
+            )
+        return self._writer
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        self._attempt(lambda: self.experiment.add_text("hyperparameters", str(params)))
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        for name, value in metrics.items():
+            self._attempt(lambda name=name, value=value: self.experiment.add_scalar(name, value, step))
+
+    def log_figure(self, name: str, figure: Figure, step: int) -> None:
+        self._attempt(lambda: self.experiment.add_figure(name, figure, step, close=False))
+
+    def finalize(self, status: str) -> None:
+        """Called by Lightning at the end of each stage: one file serves them all, so it stays open."""
+        if self._writer is not None:
+            self._attempt(self._writer.flush)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._attempt(self._writer.close)
+            self._writer = None
+
+    def _attempt(self, write: Callable[[], None]) -> None:
+        if self._failed:
+            return
+        try:
+            write()
+        except OSError as error:
+            self._failed = True
+            log.warning("TensorBoard's file cannot be written (%s): metrics.csv goes on without it", error)
