@@ -1,31 +1,119 @@
-"""The two commands: words of the command line in, exit code out."""
+"""The two commands: words of the command line in, exit code out.
+
+The order is what a person feels: help and refusals answer before torch is imported, nothing is run or written before
+the whole config is judged, and Hydra does what it does well: `--cfg`, `--info`, sweeps, completion.
+"""
 
 import sys
+from collections.abc import Callable
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from assay.config.compose import PROJECT, compose
-from assay.config.frame import TrainConfig
+from assay.config.compose import CONF
 from assay.config.judge import judge
-from assay.errors import UserError
+from assay.config.judged import JudgedConfig, composes, judged, schema_of
+from assay.config.tools import Tool, tool_of
+from assay.config.words import CommandLine, command_line, sample_jobs
+from assay.errors import Interrupted, RunFailed, UserError
+
+Job = Callable[[JudgedConfig[object]], int]
 
 
 def train() -> int:
-    """`python train.py` and `assay-train`."""
-    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    """`python train.py` and `assay-train`: the exit code."""
+    return _command("train", _train)
+
+
+def bench() -> int:
+    """`python bench.py` and `assay-bench`: the exit code."""
+    return _command("bench", _bench)
+
+
+def _train(found: JudgedConfig[object]) -> int:
+    from assay.config.frame import TrainConfig
+    from assay.run.run import main  # torch and Lightning take seconds: not before the config is judged
+
+    assert isinstance(found.config, TrainConfig)
+    return main(found.config, list(found.overrides))
+
+
+def _bench(found: JudgedConfig[object]) -> int:
+    from assay.bench.main import main
+
+    return main(found.composed, list(found.overrides))
+
+
+def _tool(tool: Tool, folders: tuple[str, ...]) -> int:
+    from assay.run import compare
+
+    return compare.reproduce(folders[0]) if tool is Tool.REPRODUCE else compare.diff(*folders)
+
+
+def _command(name: str, job: Job) -> int:
     try:
-        judge(TrainConfig, compose("train", words))
+        line = command_line(sys.argv[1:])
+        if line.help:
+            from assay.config.help import page
+
+            print(page(name))
+            return 0
+        asked = tool_of(line.overrides) if name == "train" else None
+        if asked is not None:
+            return _tool(*asked)
+        return _hydra(name, line, job)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    code = 0
+    except RunFailed as error:
+        print(error, file=sys.stderr)
+        return 1
+    except Interrupted as stopped:
+        return 128 + stopped.signum
+    except KeyboardInterrupt:
+        return 130
+
+
+def _judged(name: str, line: CommandLine) -> JudgedConfig[object] | None:
+    """The config of a single run; None where Hydra composes by itself, what can be judged being judged."""
+    if line.completion:
+        return None
+    if line.config_only:
+        composes(name, line.overrides, line.resolve)
+        return None
+    if not line.multirun:
+        return judged(name, line.overrides)
+    for words in sample_jobs(line.overrides, zipped="sweep.mode=zip" in line.overrides):
+        judged(name, words)
+    return None
+
+
+def _hydra(name: str, line: CommandLine, job: Job) -> int:
+    """Hands over to Hydra, which calls back once for each job; the worst of their exit codes."""
+    found = _judged(name, line)
+    if line.completion and sys.argv[0].endswith(".py") and any("install" in word for word in line.overrides):
+        raise UserError(
+            f'completion is for the command assay-{name}: eval "$(assay-{name} -sc install=bash)"'
+        )
+    codes = [0]
 
     def task(composed: DictConfig) -> None:
-        nonlocal code
-        from assay.run.run import main  # torch and Lightning take seconds: not before the config is judged
+        one = found
+        if one is None:
+            words = tuple(HydraConfig.get().overrides.task)
+            one = JudgedConfig(judge(schema_of(name, composed), composed), composed, words)
+        codes.append(_reported(job, one))
 
-        code = main(judge(TrainConfig, composed), words)
+    sys.argv[1:] = [word for word in line.argv if found is None or word not in found.deferred]
+    hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(task)()
+    return max(codes)
 
-    hydra.main(config_path=str(PROJECT / "conf"), config_name="train", version_base="1.3")(task)()
-    return code
+
+def _reported(job: Job, found: JudgedConfig[object]) -> int:
+    """The exit code of one job; Hydra would print the traceback of what is no bug."""
+    try:
+        return job(found)
+    except (UserError, RunFailed) as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, UserError) else 1

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from assay.config.names import LocalPath, SafeName
 from assay.config.schema import Slot, schema
 
 Count = Annotated[int, Field(ge=1)]
@@ -13,7 +14,8 @@ Limit = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0.0, le=1.0)] | 
 @schema
 class DeviceConfig:
     accelerator: Annotated[
-        Literal["auto", "cpu", "gpu", "mps"], Field(description="where to train; auto takes a GPU if there is one")
+        Literal["auto", "cpu", "gpu", "mps"],
+        Field(description="where to train; auto takes a GPU if there is one"),
     ]
     devices: Annotated[Count | Literal["auto"], Field(description="how many devices, one process each")]
     precision: Annotated[
@@ -21,7 +23,9 @@ class DeviceConfig:
         Field(description="number format of weights and arithmetic"),
     ]
     strategy: Annotated[Literal["auto", "ddp"], Field(description="how several devices share the work")]
-    threads: Annotated[Count | Literal["auto"], Field(description="CPU threads; auto follows the model's size")]
+    threads: Annotated[
+        Count | Literal["auto"], Field(description="CPU threads; auto follows the model's size")
+    ]
     deterministic: Annotated[bool, Field(description="refuse operations that differ from run to run")]
 
 
@@ -29,14 +33,20 @@ class DeviceConfig:
 class TrainerConfig:
     max_epochs: Annotated[Count, Field(description="passes over the training data")]
     max_steps: Annotated[Count | None, Field(description="stop after this many optimizer steps")]
-    steps_per_execution: Annotated[Count, Field(description="optimizer steps in one call of the training step")]
-    gradient_clip_val: Annotated[float, Field(gt=0)] | None
-    gradient_clip_algorithm: Literal["norm", "value"]
+    steps_per_execution: Annotated[
+        Count, Field(description="optimizer steps in one call of the training step")
+    ]
+    gradient_clip_val: Annotated[
+        Annotated[float, Field(gt=0)] | None, Field(description="clip gradients at this size")
+    ]
+    gradient_clip_algorithm: Annotated[
+        Literal["norm", "value"], Field(description="clip the norm of all gradients, or each value")
+    ]
     check_val_every_n_epoch: Annotated[Count, Field(description="validate after every so many epochs")]
     log_every_n_steps: Annotated[Count, Field(description="steps averaged into one row of metrics.csv")]
     limit_train_batches: Annotated[Limit, Field(description="batches an epoch, as a count or a share")]
-    limit_val_batches: Limit
-    limit_test_batches: Limit
+    limit_val_batches: Annotated[Limit, Field(description="the same for validation")]
+    limit_test_batches: Annotated[Limit, Field(description="the same for testing")]
     checkpoint_every: Annotated[
         str | None,
         Field(
@@ -45,18 +55,22 @@ class TrainerConfig:
         ),
     ]
     detect_anomaly: Annotated[bool, Field(description="find the operation that made a NaN; slow")]
-    profiler: Annotated[Literal["simple", "advanced", "pytorch"] | None, Field(description="where the time goes")]
+    profiler: Annotated[
+        Literal["simple", "advanced", "pytorch"] | None, Field(description="where the time goes")
+    ]
 
 
 @schema
 class SweepConfig:
-    name: str | None
-    dry_run: bool
-    retry: Literal["failed", "none"]
-    on_failure: Literal["continue", "stop"]
-    mode: Literal["product", "zip"]
-    metric: str
-    direction: Literal["max", "min"]
+    name: Annotated[SafeName | None, Field(description="its folder's name: the same name goes on with it")]
+    dry_run: Annotated[bool, Field(description="list the jobs, run none")]
+    retry: Annotated[Literal["failed", "none"], Field(description="which finished jobs to run again")]
+    on_failure: Annotated[Literal["continue", "stop"], Field(description="what to do when a job failed")]
+    mode: Annotated[
+        Literal["product", "zip"], Field(description="all combinations, or the i-th values together")
+    ]
+    metric: Annotated[str, Field(description="what the leaderboard is sorted by")]
+    direction: Annotated[Literal["max", "min"], Field(description="whether more of the metric is better")]
 
 
 @schema
@@ -64,13 +78,16 @@ class TrainConfig:
     """One run, as judged: the frame is typed, the slots are `_target_` nodes."""
 
     seed: Annotated[int, Field(ge=0, le=2**32 - 1, description="fixes weights, batch order and dropout")]
-    name: Annotated[str | None, Field(description="a word of yours in the run folder's name")]
+    name: Annotated[SafeName | None, Field(description="a word of yours in the run folder's name")]
     stages: Annotated[
-        tuple[Literal["fit", "validate", "test"], ...], Field(min_length=1, description="what to do, in order")
+        tuple[Literal["fit", "validate", "test"], ...],
+        Field(min_length=1, description="what to do, in order"),
     ]
-    resume: Annotated[str | None, Field(description="a run folder to continue, or `last`")]
-    ckpt: Annotated[str | None, Field(description="a run folder or checkpoint whose weights to start from")]
-    output_dir: Annotated[str, Field(min_length=1, description="where runs, sweeps and benches are written")]
+    resume: Annotated[LocalPath | None, Field(description="a run folder to continue, or `last`")]
+    ckpt: Annotated[
+        LocalPath | None, Field(description="a run folder or checkpoint whose weights to start from")
+    ]
+    output_dir: Annotated[LocalPath, Field(description="where runs, sweeps and benches are written")]
     data: Slot
     model: Slot
     optimizer: Slot

@@ -1,12 +1,19 @@
 """What a schema is made of: strict pydantic dataclasses whose fields carry type, range and one line of help."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar, dataclass_transform
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-STRICT = ConfigDict(strict=True, extra="forbid")
-schema = dataclass(frozen=True, kw_only=True, config=STRICT)
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def schema(cls: type[T]) -> type[T]:
+    """A frozen dataclass that pydantic judges strictly, unknown keys refused."""
+    return dataclass(frozen=True, kw_only=True, config=STRICT)(cls)
+
 
 Slot = Mapping[str, Any]  # a `_target_` node, judged against its constructor by `slots.py`
