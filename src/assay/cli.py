@@ -1,7 +1,7 @@
 """The two commands: words of the command line in, exit code out.
 
-The order is what a person feels: help and refusals answer before torch is imported, nothing is run or written before
-the whole config is judged, and Hydra does what it does well: `--cfg`, `--info`, sweeps, completion.
+The order is what a person feels: help and refusals answer before torch is imported, nothing is run or written
+before the whole config is judged, and Hydra does what it does well: `--cfg`, `--info`, sweeps, completion.
 """
 
 import sys

@@ -1,12 +1,12 @@
 """The allow-list: which code a config may name. Default is no.
 
-**To let a config name code of your own, add its prefix to `PREFIXES` below**: this is the one place, and it is
-Python on purpose; a YAML file, the command line or a checkpoint cannot extend it.
+**To let a config name code of your own, add its prefix to `PREFIXES` below**: this is the one place, and it
+is Python on purpose; a YAML file, the command line or a checkpoint cannot extend it.
 
-A target is judged twice. As written, before anything is imported, because an import runs code. Then the object that
-was found is judged by its real module and name, because `torch.nn.modules.module.os.system` is written under an
-allowed prefix and is `posix.system`. Only classes and functions at the top of a module pass: no methods, no
-dispatchers such as `functools.partial`, and of foreign packages classes alone.
+A target is judged twice. As written, before anything is imported, because an import runs code. Then the
+object that was found is judged by its real module and name, because `torch.nn.modules.module.os.system` is
+written under an allowed prefix and is `posix.system`. Only classes and functions at the top of a module
+pass: no methods, no dispatchers such as `functools.partial`, and of foreign packages classes alone.
 """
 
 import importlib
@@ -32,7 +32,7 @@ PREFIXES = (
 FUNCTIONS = ("assay.data.", "assay.models.", "assay.training.", "assay.bench.")
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """Why a target is not allowed or does not exist, in one line; `near` are names that may be meant."""
 
     def __init__(self, reason: str, near: tuple[str, ...] = ()) -> None:
@@ -61,26 +61,25 @@ def _module_of(parts: list[str]) -> tuple[ModuleType, int]:
             module = importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name != name and not str(error).endswith("is not a package"):
-                raise Refused(
-                    f"cannot be imported: {error}"
-                ) from None  # a package that it needs is not installed
+                # a package that it needs is not installed
+                raise RefusedError(f"cannot be imported: {error}") from None
             return module, count - 1
     return module, len(parts)
 
 
 def _found(target: str) -> object:
-    """The object that the dotted name leads to, modules imported as needed; only listed modules are imported."""
+    """The object that the dotted name leads to, with its module imported if need be."""
     parts = target.split(".")
     found: Any
     try:
         found, count = _module_of(parts)
     except ImportError as error:
-        raise Refused(f"cannot be imported: {error}") from None
+        raise RefusedError(f"cannot be imported: {error}") from None
     for at, part in enumerate(parts[count:], start=count):
         if not hasattr(found, part):
             above = ".".join(parts[:at])
             near = tuple(f"{above}.{name}" for name in nearest(part, _names(found)))
-            raise Refused(f"{above} has no {part}", near)
+            raise RefusedError(f"{above} has no {part}", near)
         found = getattr(found, part)
     return found
 
@@ -92,20 +91,22 @@ def real_name(found: object) -> str:
 
 
 def resolve(target: object) -> Any:
-    """The class or function that a `_target_` names; raises `Refused` if it is not allowed or not there."""
+    """The class or function that a `_target_` names; raises `RefusedError` if it may not or cannot."""
     if not isinstance(target, str) or not all(part.isidentifier() for part in target.split(".")):
-        raise Refused("a _target_ is the dotted name of a class, such as assay.models.mlp.MNISTClassifier")
+        raise RefusedError(
+            "a _target_ is the dotted name of a class, such as assay.models.mlp.MNISTClassifier"
+        )
     if not is_listed(target):
-        raise Refused(f"it is not under an allowed prefix: {', '.join(PREFIXES)}")
+        raise RefusedError(f"it is not under an allowed prefix: {', '.join(PREFIXES)}")
     found = _found(target)
     real = real_name(found)
     if not (inspect.isclass(found) or inspect.isfunction(found)):
-        raise Refused(f"it is {real}, neither a class nor a function")
+        raise RefusedError(f"it is {real}, neither a class nor a function")
     if not is_listed(real):
-        raise Refused(f"it is really {real}, which is not under an allowed prefix")
+        raise RefusedError(f"it is really {real}, which is not under an allowed prefix")
     module, name = found.__module__, found.__qualname__
     if getattr(sys.modules.get(module), name, None) is not found:
-        raise Refused(f"it is {real}, which does not stand at the top of its module")
+        raise RefusedError(f"it is {real}, which does not stand at the top of its module")
     if inspect.isfunction(found) and not real.startswith(FUNCTIONS):
-        raise Refused(f"it is the function {real}: outside assay only classes are built")
+        raise RefusedError(f"it is the function {real}: outside assay only classes are built")
     return found

@@ -1,6 +1,6 @@
 """From command-line words to one composed config, as Hydra does it; no torch here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ OmegaConf.register_new_resolver("project", _project, replace=True)
 
 
 @contextmanager
-def composer(conf: Path = CONF) -> Iterator[None]:
+def composer(conf: Path = CONF) -> Generator[None]:
     """Keeps Hydra set up on the folder `conf`: to compose in it again costs a tenth of the first time."""
     with initialize_config_dir(str(conf), version_base="1.3"):
         yield

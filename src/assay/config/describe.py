@@ -77,9 +77,8 @@ def _ranged(words: str, bounds: list[object]) -> str:
         annotated_types.Le: lambda at: f"of at most {at.le}",
         annotated_types.Lt: lambda at: f"below {at.lt}",
     }
-    least, most = (
-        [b for b in bounds if isinstance(b, kind)] for kind in (annotated_types.Ge, annotated_types.Le)
-    )
+    least = [bound for bound in bounds if isinstance(bound, annotated_types.Ge)]
+    most = [bound for bound in bounds if isinstance(bound, annotated_types.Le)]
     if least and most:
         words = f"{words} from {least[0].ge} to {most[0].le}"
         bounds = [bound for bound in bounds if bound not in (least[0], most[0])]
@@ -104,7 +103,7 @@ def describe(annotation: Annotation) -> str:
         fixed = get_origin(inner) is tuple and Ellipsis not in get_args(inner)
         count = f"{len(items)} values" if fixed else "values"
         return f"a list of {count}, each {' or '.join(dict.fromkeys(describe(item) for item in items))}"
-    if is_dataclass(inner) or get_origin(inner) is not None and get_origin(inner) is not Literal:
+    if is_dataclass(inner) or (get_origin(inner) is not None and get_origin(inner) is not Literal):
         return "a mapping of keys to values"
     plain = PLAIN.get(inner) or getattr(inner, "__name__", str(inner))
     return _ranged(plain, _bounds(annotation))

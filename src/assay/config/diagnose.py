@@ -7,7 +7,7 @@ import yaml
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import MissingConfigException, OverrideParseException
 
-from assay.config.allowed import Refused, resolve
+from assay.config.allowed import RefusedError, resolve
 from assay.config.compose import groups, is_group, options
 from assay.config.constructor import OURS_ALONE, constructor
 from assay.config.describe import show
@@ -52,7 +52,7 @@ def no_option(group: str, value: str, found: list[str]) -> Problem:
 
 
 def _slot_key(override: Override, plain: Mapping[str, Any]) -> Problem | None:
-    """A key of a slot that its YAML does not name: perhaps the constructor has it, or another option's YAML."""
+    """A key of a slot that its YAML does not name: perhaps the constructor has it, or another option."""
     slot, _, name = override.key_or_group.rpartition(".")
     node = value_at(plain, slot)
     if not isinstance(node, Mapping) or "_target_" not in node or nearest(name, list(node)):
@@ -61,7 +61,7 @@ def _slot_key(override: Override, plain: Mapping[str, Any]) -> Problem | None:
     elsewhere = [option for option in options(slot) if is_group(slot) and defined_in(slot, option, name)]
     try:
         taken = constructor(resolve(node["_target_"]))
-    except Refused:
+    except RefusedError:
         return None
     names = [one for one in taken.annotations if one not in OURS_ALONE]
     if name in names:

@@ -1,4 +1,4 @@
-"""The typed frame of `train.yaml`: all that the framework itself owns, with ranges; defaults live in conf/ alone."""
+"""The typed frame of `train.yaml`: what the framework itself owns, with ranges; defaults live in conf/."""
 
 from typing import Annotated, Literal
 

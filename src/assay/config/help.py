@@ -69,9 +69,10 @@ def _columns(rows: list[tuple[str, str]], indent: str = "  ") -> list[str]:
 
 def _group_lines(config_name: str) -> Iterator[str]:
     chosen: dict[str, Any] = {}
-    for entry in OmegaConf.load(CONF / f"{config_name}.yaml").get("defaults", []):
-        if isinstance(entry, Mapping) or OmegaConf.is_dict(entry):
-            chosen.update({str(key): value for key, value in entry.items() if " " not in str(key)})
+    primary: Any = OmegaConf.to_container(OmegaConf.load(CONF / f"{config_name}.yaml"))
+    for entry in primary["defaults"]:
+        if isinstance(entry, Mapping):
+            chosen |= {str(key): value for key, value in entry.items() if " " not in str(key)}
     for group, default in chosen.items():
         found = options(group) if (CONF / group).is_dir() else []
         if not found:

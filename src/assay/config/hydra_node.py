@@ -1,8 +1,9 @@
 """Judges the node `hydra` of a composed config: Hydra builds some of it itself, past our own door.
 
-Callbacks may come from the allow-list. Launchers and sweepers are plugins that are installed, hence their own list.
-The logging configs may name handlers of Python's own logging alone. Folders are made by Assay, and the environment
-of a job may only be given thread counts, devices and the like: `PYTHONPATH` or `LD_PRELOAD` would run code.
+Callbacks may come from the allow-list. Launchers and sweepers are plugins that are installed, hence their own
+list. The logging configs may name handlers of Python's own logging alone. Folders are made by Assay, and the
+environment of a job may only be given thread counts, devices and the like: `PYTHONPATH` or `LD_PRELOAD` would
+run code.
 """
 
 from collections.abc import Iterator, Mapping
@@ -89,7 +90,7 @@ def hydra_problems(node: DictConfig) -> list[Problem]:
         group, _, name = key.rpartition(".")
         value = plain[group][name] if group else plain[name]
         if value != ours:
-            what = f"hydra.{key}={show(value)} is refused: Assay makes the folders, and works where it was started"
+            what = f"hydra.{key}={show(value)} is refused: Assay itself makes the folders"
             problems.append(Problem(f"hydra.{key}", what, ("the folder of all results is output_dir",)))
     for at, path in enumerate(plain.get("searchpath") or []):
         if not str(path).startswith(("file://", "/", ".")):

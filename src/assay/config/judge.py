@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Known:
-    """A config that is known to work, for right names and examples in messages; empty where none is at hand."""
+    """A config that is known to work, for right names and examples in messages; or nothing."""
 
     plain: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -85,7 +85,7 @@ def unknown_key(key: str, value: Any, siblings: Sequence[str], known: Known = NO
 
 
 def wrong_value(key: str, value: Any, annotation: Annotation, said: str, example: str | None) -> Problem:
-    """A value that is not of the annotated type and range; `said` is a rule that the type alone does not tell."""
+    """A value that is not of the annotated type and range; `said` is a rule that the type does not tell."""
     what = f"{shown_with(key, value)} is not allowed: {said or describe(annotation) + ' is needed'}"
     named = [str(choice) for choice in choices(annotation)]
     near = nearest(str(value), named) if isinstance(value, (str, int, float)) else []
@@ -145,7 +145,12 @@ def _validated(schema: Any, plain: Mapping[str, Any], key: str, known: Known) ->
     first_of: dict[str, Problem] = {}
     for problem in found:
         first_of.setdefault(problem.key, problem)
-    return None, list(first_of.values())
+    inner = list(first_of)  # a list whose items are refused is said to be too short as well
+    return None, [
+        problem
+        for key, problem in first_of.items()
+        if not any(other.startswith(f"{key}.") for other in inner)
+    ]
 
 
 def judge(schema: type[T], node: Any, key: str = "") -> T:

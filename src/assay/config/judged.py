@@ -1,9 +1,9 @@
 """The way in: from words to a judged config, or to all problems that can be seen at once.
 
-Composition first: where Hydra stops at the first bad word, the words are added one by one and the bad ones set aside.
-Then the frame is judged against its schema, and the slots against the constructors that they name. The constructors
-are imported last, and not at all for slots that are as shipped when something else is wrong: importing torch takes
-seconds.
+Composition first: where Hydra stops at the first bad word, the words are added one by one and the bad ones
+set aside. Then the frame is judged against its schema, and the slots against the constructors that they
+name. The constructors are imported last, and not at all for slots that are as shipped when something else
+is wrong: importing torch takes seconds.
 """
 
 import json
@@ -15,11 +15,11 @@ from typing import Any, Generic, TypeVar
 
 import yaml
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from assay.config import names
-from assay.config.compose import composer, compose_whole, is_group
+from assay.config.compose import compose_whole, composer, is_group
 from assay.config.diagnose import bad_file, bad_word
 from assay.config.frame import TrainConfig
 from assay.config.hydra_node import hydra_problems
@@ -62,7 +62,7 @@ def _is_choice(word: str) -> bool:
 
 
 def _culprits(config_name: str, words: Sequence[str]) -> tuple[DictConfig, list[str], list[Problem]]:
-    """The config without the words that cannot be added, those that can, and a problem for each that cannot."""
+    """The config without the words that cannot be added, those that can, a problem for each that cannot."""
     kept: list[str] = []
     composed = compose_whole(config_name, [])
     known = Known(_plain(composed)[0])
@@ -80,10 +80,16 @@ def _culprits(config_name: str, words: Sequence[str]) -> tuple[DictConfig, list[
 
 def _plain(composed: DictConfig) -> tuple[dict[str, Any], list[Problem]]:
     """The resolved config without the node `hydra`, whose values exist only while a job runs."""
+    return resolved(_job(composed))
+
+
+def _job(composed: DictConfig) -> DictConfig:
+    """A copy without the node `hydra`."""
     job = composed.copy()
-    job._set_flag(["struct", "readonly"], [False, False])
+    OmegaConf.set_struct(job, False)
     job.pop("hydra", None)
-    return resolved(job)
+    OmegaConf.set_struct(job, True)
+    return job
 
 
 def _gathered(config_name: str, words: Sequence[str]) -> tuple[DictConfig, list[str], list[Problem]]:
@@ -100,7 +106,7 @@ def _gathered(config_name: str, words: Sequence[str]) -> tuple[DictConfig, list[
 def _slot_problems(
     plain: Mapping[str, Any], before: Sequence[Problem], defaults: Callable[[], Mapping[str, Any]]
 ) -> list[Problem]:
-    """The problems of all slots; of those alone that differ from the shipped ones if there are problems already."""
+    """The problems of all slots; if there are problems already, of those that are not as shipped."""
     keys = [key for key in slot_keys(plain) if isinstance(value_at(plain, key) or {}, Mapping)]
     if before:
         shipped = defaults()
@@ -164,14 +170,11 @@ def judged(config_name: str, overrides: Sequence[str], slots: bool = True) -> Ju
         dead = {problem.key for problem in unresolved}
         problems += [*unresolved, *(one for one in wrong if one.key not in dead)]
         problems += _leaving(plain) if not any(one.key == "sweep.name" for one in problems) else []
-        if slots and config_name == "train":
+        if slots:
             problems += _slot_problems(plain, [*unread, *problems], defaults)
         if unread or problems:
             raise refuse([*unread, *(_placed(problem, config_name, kept) for problem in problems)])
-    job = composed.copy()
-    job._set_flag(["struct", "readonly"], [False, False])
-    job.pop("hydra")
-    job._set_flag("struct", True)
+    job = _job(composed)
     return JudgedConfig(judge(schema, job), job, tuple(overrides), tuple(later))
 
 

@@ -1,4 +1,4 @@
-"""Names and paths from outside: a run's or sweep's name cannot leave `outputs/`, a checkpoint is a local path."""
+"""Names and paths from outside: a run's or sweep's name cannot leave `outputs/`, a checkpoint is local."""
 
 import os
 import re
@@ -47,7 +47,7 @@ def safe_name(key: str, value: str) -> str:
 
 
 def inside(root: Path, name: str, key: str) -> Path:
-    """The folder `name` of `root`; raises `UserError` if the name, or a link of that name, leads out of `root`."""
+    """The folder `name` of `root`; raises `UserError` if the name, or a link so named, leads out."""
     folder = root / safe_name(key, name)
     if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(root)):
         raise UserError(

@@ -1,7 +1,7 @@
 """Did you mean: the names nearest to a misspelt one.
 
 A name is near when at most two letters were added, dropped, changed or swapped with their neighbour
-(Damerau's distance, restricted form), or when `difflib` finds it at least 75 % alike, which catches long names.
+(Damerau's distance, restricted form), or when `difflib` finds it at least 75 % alike, for long names.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from difflib import SequenceMatcher
 
 
 def distance(one: str, other: str) -> int:
-    """How many letters to add, drop, change or swap with their neighbour to get from one word to the other."""
+    """How many letters to add, drop, change or swap with their neighbour to turn one word into the other."""
     before: list[int] = []
     row = list(range(len(other) + 1))
     for i, letter in enumerate(one, start=1):
@@ -37,7 +37,7 @@ def nearest(word: str, names: Iterable[str], most: int = 3) -> list[str]:
 
 
 def nearest_key(key: str, keys: Iterable[str]) -> list[str]:
-    """The near ones among dotted keys: near as a whole, part by part, or a key of that last part elsewhere."""
+    """The near ones among dotted keys: near part by part, or of that last part elsewhere."""
     known = list(dict.fromkeys(keys))
     parts = key.split(".")
     alike = [

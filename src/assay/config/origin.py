@@ -50,7 +50,7 @@ def _files(config_name: str, words: Sequence[str]) -> list[tuple[Path, str]]:
 
 
 def where(config_name: str, words: Sequence[str], key: str) -> str | None:
-    """`conf/trainer/default.yaml:3` for the file that had the last word on `key`; call it inside `composer`."""
+    """`conf/trainer/default.yaml:3` for the file that had the last word on `key`; inside `composer`."""
     parts = key.split(".")
     for path, package in reversed(_files(config_name, words)):
         above = package.split(".") if package else []

@@ -8,7 +8,7 @@ from assay.errors import UserError
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong at `key` (as typed, value included), then up to three notes: rule, right name, example."""
+    """What is wrong at `key` (as typed, value included), then up to three notes: rule, name, example."""
 
     key: str
     what: str

@@ -1,4 +1,4 @@
-"""Resolves the interpolations of a composed config, and says of each one that cannot be what is wrong with it."""
+"""Resolves the interpolations of a composed config, and says what is wrong with each that cannot be."""
 
 from typing import Any
 
@@ -19,38 +19,28 @@ def _reason(error: Exception) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _leaf(node: DictConfig | ListConfig, name: str | int, key: str, problems: list[Problem]) -> Any:
+def _leaf(node: DictConfig | ListConfig, name: Any, raw: Any, key: str, problems: list[Problem]) -> Any:
     """The resolved value of one leaf; None and a problem where there is none."""
-    raw: Any = OmegaConf.to_container(node, resolve=False)
-    raw = raw[name]
     if raw == MISSING:
         problems.append(Problem(key, f"{key} needs a value", (f"give one: {key}=...",)))
         return None
     try:
-        value = node[name]
+        value: Any = node[name]
     except (OmegaConfBaseException, RecursionError) as error:
         problems.append(Problem(key, f"{key}={raw} cannot be resolved: {_reason(error)}"))
         return None
-    if isinstance(value, (DictConfig, ListConfig)):  # an interpolation to a whole node
-        return _walk(value, key, problems)
-    return value
+    return _walk(value, key, problems) if OmegaConf.is_config(value) else value
 
 
 def _walk(node: DictConfig | ListConfig, key: str, problems: list[Problem]) -> Any:
-    if node._is_none():
+    raw: Any = OmegaConf.to_container(node, resolve=False)
+    if raw is None:
         return None
-    names = list(node.keys()) if isinstance(node, DictConfig) else list(range(len(node)))
-    values: dict[str | int, Any] = {}
-    for name in names:
-        inner = f"{key}.{name}" if key else str(name)
-        child = node._get_node(name)
-        if isinstance(child, (DictConfig, ListConfig)) and not (
-            child._is_interpolation() or child._is_missing()
-        ):
-            values[name] = _walk(child, inner, problems)
-        else:
-            values[name] = _leaf(node, name, inner, problems)
-    return values if isinstance(node, DictConfig) else [values[name] for name in names]
+    values: dict[Any, Any] = {}
+    for name, inner in raw.items() if isinstance(raw, dict) else enumerate(raw):
+        full = f"{key}.{name}" if key else str(name)
+        values[name] = _leaf(node, name, inner, full, problems)
+    return values if isinstance(raw, dict) else list(values.values())
 
 
 def resolved(node: DictConfig, key: str = "") -> tuple[dict[str, Any], list[Problem]]:

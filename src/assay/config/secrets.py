@@ -1,4 +1,4 @@
-"""Secrets stay out of logs, TensorBoard and reports: `redact` blanks them in anything that is about to be written."""
+"""Secrets stay out of logs, TensorBoard and reports: `redact` blanks them in what is about to be written."""
 
 import os
 import re
@@ -32,7 +32,7 @@ def _secret_values() -> list[str]:
 
 
 def redact_text(text: str) -> str:
-    """The text without the values of secret environment variables, and without those of secret keys (`token=...`)."""
+    """The text without the values of secret environment variables and of secret keys (`token=...`)."""
     for value in _secret_values():
         text = text.replace(value, REDACTED)
     return re.sub(
@@ -43,7 +43,7 @@ def redact_text(text: str) -> str:
 
 
 def redact(value: Any, name: str = "") -> Any:
-    """A copy of a plain config (mappings, lists, values) that may be written: secrets replaced by `<redacted>`."""
+    """A copy of a plain config (mappings, lists, values) that may be written: `<redacted>` for secrets."""
     if name and is_secret(name) and value is not None and not isinstance(value, Mapping):
         return REDACTED
     if isinstance(value, Mapping):

@@ -8,7 +8,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from assay.config.allowed import Refused, resolve
+from assay.config.allowed import RefusedError, resolve
 from assay.config.constructor import argument_problems, constructor, holds_target
 from assay.config.describe import show
 from assay.config.problems import Problem, refuse
@@ -71,7 +71,7 @@ def _nested(value: Any, key: str) -> list[Problem]:
     return []
 
 
-def _target_problem(key: str, target: object, error: Refused) -> Problem:
+def _target_problem(key: str, target: object, error: RefusedError) -> Problem:
     notes = (f"did you mean {' or '.join(error.near)}?",) if error.near else ()
     if "prefix" in str(error):
         notes = (*notes, "code of your own: add its prefix to PREFIXES in src/assay/config/allowed.py")
@@ -100,7 +100,7 @@ def judge_slot(
         ]
     try:
         found = resolve(node["_target_"])
-    except Refused as error:
+    except RefusedError as error:
         return [_target_problem(key, node["_target_"], error), *nested]
     if not _of_base(found, kind.base):
         what = f"{key}._target_={node['_target_']} is refused: {found.__name__} is no {kind.base}"
@@ -110,7 +110,7 @@ def judge_slot(
 
 
 def _refusal(error: Exception, node: Mapping[str, Any], key: str) -> Exception:
-    """What to raise for an exception of the constructor: its own text, with key, values and target, or itself."""
+    """What to raise for an exception of the constructor: its text with key, values and target, or itself."""
     cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
     of_lightning = type(cause).__name__ == "MisconfigurationException"  # by name: its import takes seconds
     out_of_memory = isinstance(cause, RuntimeError) and "memory" in str(cause)
@@ -133,9 +133,10 @@ def _refusal(error: Exception, node: Mapping[str, Any], key: str) -> Exception:
 def build(node: Mapping[str, Any], key: str, **supplied: Any) -> Any:
     """The object that the `_target_` node names, or None if it names none; the only caller of `instantiate`.
 
-    The node is judged first, wherever it comes from: a run folder's config is data as any other. Of `supplied`, what
-    the constructor's signature knows is passed; a config's own `seed` or `num_classes` goes before ours. Raises
-    `UserError` with the text of the constructor's own exception if it refuses the values.
+    The node is judged first, wherever it comes from: a run folder's config is data as any other. Of
+    `supplied`, what the constructor's signature knows is passed; a config's own `seed` or `num_classes`
+    goes before ours. Raises `UserError` with the text of the constructor's own exception if it refuses the
+    values.
     """
     plain: Any = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else dict(node)
     if is_none(plain):
@@ -150,7 +151,7 @@ def build(node: Mapping[str, Any], key: str, **supplied: Any) -> Any:
         if name not in plain and (name in taken.annotations or taken.open_ended)
     }
     try:
-        # partial, then called here: Hydra copies what it is handed, and a copied parameter is another parameter
+        # partial, then called here: Hydra copies what it is handed, and a copied parameter is another one
         make: Callable[..., Any] = instantiate({**plain, "_partial_": True, "_convert_": "all"})
         return make(**wanted)
     except UserError:
@@ -169,7 +170,7 @@ def try_slot(node: Mapping[str, Any], key: str) -> list[Problem]:
         return []
     supplied: dict[str, Any] = {}
     if group != "callbacks":
-        import torch  # seconds: only when the config names a torch class, whose module has imported it already
+        import torch  # seconds, but the class that is tried has imported it already
 
         dummy = torch.nn.Parameter(torch.zeros(2))
         supplied = {"params": [dummy]}

@@ -1,4 +1,4 @@
-"""Parameters of our own classes, read from their source: help shows types and ranges without importing torch."""
+"""Parameters of our own classes, read from their source: help shows types and ranges without torch."""
 
 import ast
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ def _tree(module: str) -> ast.Module | None:
 
 
 def _value(node: ast.expr, names: Mapping[str, Any]) -> Annotation:
-    """The annotation that the expression of our own source stands for; `Any` if it needs more than plain types."""
+    """The annotation that an expression of our own source is; `Any` if it needs more than plain types."""
     builtin = {"int": int, "float": float, "bool": bool, "str": str, "tuple": tuple, "list": list}
     try:
         return eval(
@@ -31,16 +31,15 @@ def _value(node: ast.expr, names: Mapping[str, Any]) -> Annotation:
 
 
 def _aliases(tree: ast.Module) -> dict[str, Any]:
-    """Names of types that the module gives itself (`BatchSize = Annotated[...]`) or takes from another of ours."""
+    """Types that the module names itself (`BatchSize = Annotated[...]`) or takes from another of ours."""
     names: dict[str, Any] = {}
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("assay."):
             other = _tree(node.module)
             known = _aliases(other) if other else {}
             names |= {one.asname or one.name: known[one.name] for one in node.names if one.name in known}
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            if "Annotated" in ast.dump(node.value):
-                names[node.targets[0].id] = _value(node.value, names)
+        elif isinstance(node, ast.Assign) and "Annotated" in ast.dump(node.value):
+            names |= {one.id: _value(node.value, names) for one in node.targets if isinstance(one, ast.Name)}
     return names
 
 

@@ -1,8 +1,8 @@
 """The config of an earlier run, for `resume=` and `ckpt=`: data, judged by the same door as any other config.
 
-What the command line says goes before what the run's `config.yaml` says: a key by its value, a group's choice by its
-whole node, a preset (`experiment=`) by every key that it changes. A run that is resumed can change only what cannot
-change its result.
+What the command line says goes before what the run's `config.yaml` says: a key by its value, a group's
+choice by its whole node, a preset (`experiment=`) by every key that it changes. A run that is resumed can
+change only what cannot change its result.
 """
 
 import json
@@ -34,7 +34,7 @@ FREE = (
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """`config.yaml` of a run folder as plain data; raises `UserError` if there is none or it is not what we write."""
+    """`config.yaml` of a run folder as plain data; raises `UserError` if it is not what we write."""
     path = folder / "config.yaml"
     if not path.is_file():
         raise UserError(f"{folder}: no run folder: it has no config.yaml\n  the runs are in outputs/runs/")
@@ -108,7 +108,7 @@ def _typed(whole: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
 
 
 def merged(stored: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """The stored config with what the command line changes; keys that the frame has got since are filled in."""
+    """The stored config with what the command line changes; keys that are new since are filled in."""
     words = [word for word in overrides if not word.lstrip("+~").startswith("hydra")]
     chosen = [word for word in words if is_group(parsed(word).key_or_group)]
     shipped, plain = _plain([]), _plain(chosen)
@@ -125,7 +125,7 @@ def merged(stored: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def deferred(words: Sequence[str]) -> list[str]:
-    """The words about keys of slots, where `resume` or `ckpt` says that the slots are those of an earlier run."""
+    """The words about keys of slots, where `resume` or `ckpt` brings the slots of an earlier run."""
     typed = [(word, word.partition("=")[0].lstrip("+~")) for word in words]
     if not any(key in ("resume", "ckpt") and not word.endswith("=null") for word, key in typed):
         return []
@@ -158,8 +158,8 @@ def _resumable(before: dict[str, Any], after: dict[str, Any]) -> None:
 def stored_config(folder: Path, overrides: Sequence[str]) -> DictConfig:
     """The config of the run in `folder` with the changes of the command line, judged.
 
-    Raises `UserError` for a folder that holds no run, for a config that would be refused from anywhere else, and for
-    a change that a resumed run cannot have.
+    Raises `UserError` for a folder that holds no run, for a config that would be refused from anywhere
+    else, and for a change that a resumed run cannot have.
     """
     stored = read_config(folder)
     whole = merged(stored, overrides)

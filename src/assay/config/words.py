@@ -102,18 +102,18 @@ def _values(override: Override) -> list[str]:
     if not override.is_discrete_sweep():
         return [] if override.is_sweep_override() else [word]
     swept = override.value()
-    if isinstance(override._value, Glob):
-        values = override._value.filter(options(override.key_or_group))
+    if isinstance(swept, Glob):
+        values = swept.filter(options(override.key_or_group))
     else:
-        assert swept is not None
         values = list(override.sweep_string_iterator())
     return [f"{override.get_key_element()}={value}" for value in values]
 
 
 def sample_jobs(words: Sequence[str], zipped: bool = False) -> list[list[str]]:
-    """Jobs of the sweep in which every value of every word occurs at least once: the first, then one change each.
+    """Jobs of the sweep in which every value of every word occurs at least once.
 
-    Words that cannot be read are kept as they are, for the judge to say so. With `zipped`, the i-th values together.
+    Words that cannot be read are kept as they are, for the judge to say so. With `zipped`, the i-th values
+    together.
     """
     choices: list[list[str]] = []
     for word in words:
