@@ -59,7 +59,7 @@ class Execution:
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """How many batches an epoch has, and which of them are run: those before `max_steps`, in calls of `calls_of`."""
+    """How many batches an epoch has, and which of them are run: those before `max_steps`."""
 
     num_samples: int
     batch_size: int

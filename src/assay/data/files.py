@@ -1,4 +1,4 @@
-"""The original MNIST-style files on disk: checked by SHA-256, extracted once, repaired where that is possible."""
+"""The original MNIST-style files: checked by SHA-256, extracted once, repaired where possible."""
 
 import gzip
 import hashlib
@@ -20,7 +20,7 @@ def sha256(path: Path) -> str:
 
 
 def damaged(folder: Path, checksums: Mapping[str, str]) -> dict[str, str]:
-    """Of the files in `checksums` (name to SHA-256) those that are missing or differ, each with what is there."""
+    """Of the files in `checksums` (name to SHA-256) those missing or different, each with what is there."""
     found = {
         name: sha256(folder / name) if (folder / name).is_file() else "no such file" for name in checksums
     }

@@ -24,7 +24,7 @@ InMemory = Annotated[bool | Literal["auto"], Field(description="hold all images 
 
 
 class Images(Source):
-    """28 x 28 grey images in ten classes: 60,000 minus `val_size` to train, `val_size` to validate, 10,000 to test."""
+    """28 x 28 grey images in ten classes; of the 60,000 to train `val_size` are kept for validation."""
 
     in_shape = (1, 28, 28)
     num_classes = 10
@@ -87,7 +87,7 @@ class Images(Source):
         return kept.sort().values
 
     def _fits_in_memory(self) -> bool:
-        if self.in_memory != "auto":
+        if isinstance(self.in_memory, bool):
             return self.in_memory
         needed = 70_000 * 28 * 28 * 4  # bytes
         return needed < psutil.virtual_memory().available / 2

@@ -38,7 +38,7 @@ class Limits:
 
 @final
 class DataModule(LightningDataModule):
-    """Feeds the three splits of a source; the order of the training batches is a function of (seed, epoch)."""
+    """Feeds the three splits of a source; the order of training batches is a function of (seed, epoch)."""
 
     def __init__(self, source: Source, seed: int, steps_per_execution: int, limits: Limits) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class DataModule(LightningDataModule):
         world_size = self.trainer.world_size
         if self.source.batch_size < world_size:
             raise UserError(
-                f"data.batch_size: {self.source.batch_size} samples cannot be shared by {world_size} processes\n"
+                f"data.batch_size: {self.source.batch_size} samples are too few for {world_size} processes\n"
                 f"batch_size counts the samples of all devices together: give at least {world_size}"
             )
         return Share(self.trainer.global_rank, world_size)

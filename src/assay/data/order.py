@@ -1,4 +1,4 @@
-"""Which samples make up which batch: a function of (seed, epoch) alone, so that a resumed run goes on exactly."""
+"""Which samples make up which batch: a function of (seed, epoch) alone, so that resuming is exact."""
 
 import hashlib
 

@@ -12,7 +12,7 @@ from assay.data.source import Source, Split
 
 
 class RandomDataset(Dataset[tuple[Tensor, Tensor]]):
-    """`length` samples: features of shape (3,) in 0..1 and a label 0 or 1, the same each time for an index."""
+    """`length` samples: features of shape (3,) in 0..1, a label 0 or 1, the same each time."""
 
     def __init__(self, length: int, seed: int = 0) -> None:
         self.length = length

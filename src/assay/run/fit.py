@@ -4,20 +4,22 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import psutil
 import torch
 import torch.multiprocessing as mp
 from rich.console import Console
+from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
 from assay.config.frame import TrainConfig
 from assay.errors import Interrupted, RunFailed
 from assay.run.device import Device
+from assay.run.logs import logs_to
 from assay.run.parts import Parts, build_callbacks, build_loggers, build_parts, make_trainer
 from assay.run.signals import StopRequest, stop_requests
 from assay.training.checkpoint import Checkpoints, DurableIO
@@ -118,7 +120,7 @@ def _every(text: str | None) -> tuple[int | None, float | None]:
 
 
 @contextmanager
-def explained_out_of_memory(config: TrainConfig, parts: Parts) -> Iterator[None]:
+def explained_out_of_memory(config: TrainConfig, parts: Parts) -> Generator[None]:
     """Turn an allocation that failed into a `RunFailed` that says what was asked and what to try."""
     try:
         yield
@@ -145,20 +147,20 @@ def _fit_in_processes(job: FitJob, request: StopRequest) -> None:
     """One process a device, each with the same code as a single one; the first failure is raised here."""
     context = mp.get_context("spawn")
     outcomes = context.SimpleQueue()
-    processes = mp.start_processes(
+    processes = start_processes(
         _fit_rank, (job, _free_port(), outcomes), job.device.count, join=False, start_method="spawn"
     )
     assert processes is not None
 
     def ask(signum: int) -> None:
         for pid in processes.pids():
-            os.kill(cast(int, pid), signal.SIGTERM)
+            os.kill(pid, signal.SIGTERM)
 
     request.ask = ask
     try:
         while not processes.join(timeout=1.0):
             pass
-    except mp.ProcessExitedException as error:
+    except ProcessExitedException as error:
         if not outcomes.empty():
             raise outcomes.get() from None
         raise RunFailed(f"a training process ended without a word: {error}") from error
@@ -176,7 +178,8 @@ def _fit_rank(rank: int, job: FitJob, port: int, outcomes: Any) -> None:
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    with stop_requests() as request:
+    name = "log.txt" if rank == 0 else f"log-process-{rank}.txt"
+    with stop_requests() as request, logs_to(job.folder / name):
         signal.signal(
             signal.SIGINT, signal.SIG_IGN
         )  # a terminal's Ctrl-C reaches all: the parent passes it on

@@ -7,7 +7,7 @@ from typing import Any
 
 from assay.config.frame import TrainConfig
 
-# Paths, names, what is logged and how often it is saved; `steps_per_execution` is proven by a test to leave the
+# Paths, names, what is logged and how often it is saved; a test proves that `steps_per_execution` leaves the
 # weights as they are, bit for bit. `device.threads` stays: it changes the last bits of a sum.
 WITHOUT_EFFECT = {
     "": ("name", "stages", "resume", "output_dir", "logger", "sweep"),

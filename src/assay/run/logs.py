@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +10,7 @@ CHATTY = ("pytorch_lightning", "lightning.pytorch", "lightning_fabric", "lightni
 
 
 @contextmanager
-def logs_to(path: Path) -> Iterator[None]:
+def logs_to(path: Path) -> Generator[None]:
     """Inside the block, log records and Python warnings are appended to the file."""
     for name in CHATTY:  # they print tips and device tables to the screen by themselves
         logging.getLogger(name).handlers.clear()

@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -169,7 +169,7 @@ def _open_books(
 
 
 @contextmanager
-def _status(folder: RunFolder, began: float) -> Iterator[None]:
+def _status(folder: RunFolder, began: float) -> Generator[None]:
     """Whatever happens inside, `result.json` says it; a bug leaves its traceback in `log.txt`."""
 
     def close(status: str, error: str | None = None) -> None:

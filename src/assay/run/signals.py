@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM: the first asks the run to save and stop, the second leaves at once."""
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -24,7 +24,7 @@ class StopRequest:
 
 
 @contextmanager
-def stop_requests() -> Iterator[StopRequest]:
+def stop_requests() -> Generator[StopRequest]:
     """Handle SIGINT and SIGTERM inside the block; the handlers before it are put back.
 
     Lightning installs its own SIGTERM handler only where there is none: its exits with status 0.

@@ -42,7 +42,7 @@ class DurableIO(CheckpointIO):
 
 @final
 class Checkpoints(Checkpoint):
-    """Keeps `last.ckpt` and `best.ckpt`: at the end of each epoch, every so often inside one, and at a signal.
+    """Keeps `last.ckpt` and `best.ckpt`: at each epoch's end, every so often inside one, and at a signal.
 
     The best is that of the highest validation accuracy, the earliest of equals.
     """

@@ -61,15 +61,15 @@ class Classifier(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def training_step(self, batches: Execution, batch_idx: int) -> Executed:
-        """The standard cycle over many batches: losses stay tensors, read once a call by whoever wants them."""
-        update = _Update(self, batches.weight)
+        """The standard cycle over many batches; losses stay tensors until the call is over."""
+        model, criterion, update = self.model, self.criterion, _Update(self, batches.weight)
         losses: list[Tensor] = []
         outputs: list[Tensor] = []
         targets: list[Tensor] = []
         learning_rates: list[float] = []
         for features, labels in batches:
-            logits = self.model(features)  # forward
-            loss = self.criterion(logits, labels)  # loss
+            logits = model(features)  # forward
+            loss = criterion(logits, labels)  # loss
             update.backward(loss)  # backward
             learning_rates.append(update.step())  # step
             update.zero_grad()  # zero grad
@@ -125,7 +125,7 @@ class _Update:
         self.progress = module.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
 
     def _backward(self, loss: Tensor) -> None:
-        if self.alone:
+        if self.scaler is not None and self.alone:
             self.scaler.scale(loss).backward()
         else:
             self.module.manual_backward(loss if self.weight == 1.0 else loss * self.weight)

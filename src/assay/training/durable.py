@@ -19,16 +19,15 @@ import torch
 
 from assay.errors import UserError
 
-
 log = logging.getLogger(__name__)
 
 
-class Damaged(Exception):
+class DamagedError(Exception):
     """A checkpoint file that is missing, cut short or changed since it was written."""
 
 
 def write_durably(path: Path, content: bytes | memoryview) -> None:
-    """Replace the file whole; afterwards it is on the disk, or an OSError was raised and the old one stands."""
+    """Replace the file whole; then it is on the disk, or an OSError was raised and the old one stands."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with scratch.open("wb") as file:
@@ -88,7 +87,7 @@ def copy_checkpoint(source: Path, target: Path) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Another name for the same bytes, replacing `target` whole; a copy where the file system has no links."""
+    """A second name for the same bytes, replacing `target` whole; a copy where there are no links."""
     scratch = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     scratch.unlink(missing_ok=True)
     try:
@@ -99,21 +98,21 @@ def _link(source: Path, target: Path) -> None:
 
 
 def verify(path: Path) -> bytes:
-    """The bytes of a checkpoint that are the ones that were written. Raises `Damaged`."""
+    """The bytes of a checkpoint that are the ones that were written. Raises `DamagedError`."""
     if not path.is_file():
-        raise Damaged(f"{path} does not exist")
+        raise DamagedError(f"{path} does not exist")
     if not sidecar(path).is_file():
-        raise Damaged(f"{path} has no {sidecar(path).name} beside it to check it by")
+        raise DamagedError(f"{path} has no {sidecar(path).name} beside it to check it by")
     try:
         expected = json.loads(sidecar(path).read_text())
         wanted, size = expected["sha256"], expected["bytes"]
     except (ValueError, KeyError, TypeError) as error:
-        raise Damaged(f"{sidecar(path)} cannot be read: {error}") from error
+        raise DamagedError(f"{sidecar(path)} cannot be read: {error}") from error
     content = path.read_bytes()
     if len(content) != size:
-        raise Damaged(f"{path} has {len(content):,} bytes, {size:,} were written")
+        raise DamagedError(f"{path} has {len(content):,} bytes, {size:,} were written")
     if hashlib.sha256(content).hexdigest() != wanted:
-        raise Damaged(
+        raise DamagedError(
             f"{path} is not the file that was written: its SHA-256 differs from {sidecar(path).name}"
         )
     return content
@@ -127,11 +126,11 @@ def load_verified(path: Path, map_location: Any = None) -> tuple[dict[str, Any],
     """
     try:
         return _plain_data(path, verify(path), map_location), None
-    except Damaged as damage:
+    except DamagedError as damage:
         reason = str(damage)
     try:
         content = verify(previous(path))
-    except Damaged as damage:
+    except DamagedError as damage:
         raise UserError(f"ckpt: {reason}\nand {damage}") from damage
     return _plain_data(path, content, map_location), f"{reason}; using {previous(path).name} instead"
 

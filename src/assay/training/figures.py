@@ -36,7 +36,7 @@ def curves(metrics: Path) -> Figure:
 
 
 def confusion(logits: Tensor, labels: Tensor) -> Figure:
-    """How many samples of each true class were taken for which; logits (samples, classes), labels (samples,)."""
+    """How many of each true class were taken for which; logits (samples, classes), labels (samples,)."""
     classes = logits.shape[1]
     counts = multiclass_confusion_matrix(logits, labels, num_classes=classes)
     figure = Figure(figsize=(6, 5.5), layout="constrained")

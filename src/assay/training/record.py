@@ -36,11 +36,11 @@ class MetricsFile:
     """A CSV file with one row a moment, each on the disk's way as soon as it is written."""
 
     def __init__(self, path: Path, keep_rows: int = 0) -> None:
-        """Go on after `keep_rows` rows; later ones, written after the checkpoint that is resumed, are dropped."""
+        """Go on after `keep_rows` rows; those written after the checkpoint that is resumed are dropped."""
         kept = path.read_text().splitlines()[1 : keep_rows + 1] if path.exists() else []
         write_durably(path, "\n".join([",".join(COLUMNS), *kept, ""]).encode())
         self._file = path.open("a", newline="")
-        self._writer = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
+        self._writer: csv.DictWriter[str] = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
 
     def append(self, row: dict[str, float]) -> None:
         self._writer.writerow({name: _text(value) for name, value in row.items()})
@@ -91,7 +91,8 @@ class History:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "History":
-        return cls(**{**state, "window": Mean(**state["window"]), "epoch": Mean(**state["epoch"])})
+        means: dict[str, Any] = {name: Mean(**state[name]) for name in ("window", "epoch")}
+        return cls(**(state | means))
 
 
 @final
@@ -134,7 +135,8 @@ class Recorder(Callback):
         self.history.this_epoch_seconds += now - self._clock
         self._clock = now
         step = trainer.global_step - len(losses)
-        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step - 1  # Lightning adds the one
+        # the x axis of Lightning's own callbacks, which would count calls; Lightning adds the one
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step - 1  # pyright: ignore[reportPrivateUsage]
         for loss, hits, count, rate in zip(losses, correct, counts, executed["learning_rates"], strict=True):
             step += 1
             if not math.isfinite(loss):
@@ -175,7 +177,7 @@ class Recorder(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         metrics = evaluation(trainer, cast(Classifier, pl_module), "val")
         assert metrics is not None
-        pl_module.log_dict(metrics, logger=False)  # for callbacks that monitor it
+        _for_callbacks(trainer, pl_module, metrics)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         now = time.perf_counter()
@@ -185,7 +187,7 @@ class Recorder(Callback):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         metrics = evaluation(trainer, cast(Classifier, pl_module), "test")
         assert metrics is not None
-        pl_module.log_dict(metrics, logger=False)
+        _for_callbacks(trainer, pl_module, metrics)
 
     def _window_row(self, trainer: Trainer, step: int, learning_rate: float) -> None:
         self._row(trainer, step, {**self.history.window.metrics("train/"), "learning_rate": learning_rate})
@@ -211,6 +213,11 @@ def evaluation(trainer: Trainer, module: Classifier, split: str) -> dict[str, fl
         sums = cast(torch.Tensor, trainer.strategy.reduce(sums.to(device), reduce_op="sum")).cpu()
     loss, correct, samples = sums.tolist()
     return {f"{split}/loss": loss / samples, f"{split}/accuracy": correct / samples}
+
+
+def _for_callbacks(trainer: Trainer, module: LightningModule, metrics: dict[str, float]) -> None:
+    """Make the metrics known to callbacks that monitor them; they are the same in every process already."""
+    module.log_dict(metrics, logger=False, sync_dist=trainer.world_size > 1)
 
 
 def _over_processes(trainer: Trainer, executed: Executed) -> tuple[list[float], list[int], list[int]]:

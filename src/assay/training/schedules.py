@@ -1,4 +1,4 @@
-"""Learning-rate schedules that know the length of the run; any `torch.optim.lr_scheduler` class works as well."""
+"""Schedules that know the length of the run; any `torch.optim.lr_scheduler` class works as well."""
 
 from typing import Annotated
 
@@ -14,7 +14,7 @@ def onecycle(
     div_factor: Annotated[float, Field(gt=0, description="peak over first learning rate")] = 25.0,
     final_div_factor: Annotated[float, Field(gt=0, description="first over last learning rate")] = 1e4,
 ) -> LRScheduler:
-    """Up to the optimizer's `lr`, then down to almost nothing (Smith and Topin 2017); momentum is left alone."""
+    """Up to the optimizer's `lr`, then down to almost nothing (Smith and Topin 2017); momentum stays."""
     return OneCycleLR(
         optimizer,
         max_lr=[group["lr"] for group in optimizer.param_groups],
