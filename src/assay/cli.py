@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from assay.config.compose import CONF
 from assay.config.judge import judge
-from assay.config.judged import JudgedConfig, composes, judged, schema_of
+from assay.config.judged import JudgedConfig, composes, judge_jobs, judged, schema_of
 from assay.config.tools import Tool, tool_of
 from assay.config.words import CommandLine, command_line, sample_jobs
 from assay.errors import Interrupted, RunFailed, UserError
@@ -84,8 +84,7 @@ def _judged(name: str, line: CommandLine) -> JudgedConfig[object] | None:
         return None
     if not line.multirun:
         return judged(name, line.overrides)
-    for words in sample_jobs(line.overrides, zipped="sweep.mode=zip" in line.overrides):
-        judged(name, words)
+    judge_jobs(name, sample_jobs(line.overrides, zipped="sweep.mode=zip" in line.overrides))
     return None
 
 
@@ -99,12 +98,14 @@ def _hydra(name: str, line: CommandLine, job: Job) -> int:
     codes = [0]
 
     def task(composed: DictConfig) -> None:
+        sys.argv[1:] = typed  # what is recorded, and what further processes of a run are started with
         one = found
         if one is None:
             words = tuple(HydraConfig.get().overrides.task)
             one = JudgedConfig(judge(schema_of(name, composed), composed), composed, words)
         codes.append(_reported(job, one))
 
+    typed = sys.argv[1:]
     sys.argv[1:] = [word for word in line.argv if found is None or word not in found.deferred]
     hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(task)()
     return max(codes)

@@ -1,6 +1,7 @@
 """Why Hydra could not compose a word of the command line, or a YAML, said for a person."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -26,14 +27,14 @@ def _lines(error: BaseException) -> list[str]:
     return said or [type(error).__name__]
 
 
-def unreadable(word: str, error: OverrideParseException) -> Problem:
+def unreadable(word: str, error: OverrideParseException, known: Known) -> Problem:
     """A word that is no `key=value`, or whose value breaks Hydra's grammar."""
     key = word.partition("=")[0].lstrip("+~")
     if "=" not in word:
         wanted = f"{key}=<{'|'.join(options(key))}>" if is_group(key) else f"{key}=<value>"
-        near = nearest(key, groups()) if not is_group(key) else []
-        fitting = [f"{group}={key}" for group in groups() if key in options(group) and key != "none"]
-        likely = [*fitting, *(f"{group}=<{'|'.join(options(group))}>" for group in near)]
+        here = [] if is_group(key) else [group for group in groups() if group in known.plain]
+        fitting = [f"{group}={key}" for group in here if key in options(group) and key != "none"]
+        likely = [*fitting, *(f"{group}=<{'|'.join(options(group))}>" for group in nearest(key, here))]
         notes = (f"did you mean {likely[0]}?",) if likely else ()
         what = f"{word}: a change is written key=value without blanks"
         return Problem(key, what, notes or (f"for example {wanted}",))
@@ -110,27 +111,23 @@ def _missing(error: MissingConfigException, word: str | None) -> Problem:
     first = _lines(error)[0]
     place = first.split("'")[1] if first.startswith("In '") else None
     problem = no_option(group, option, sorted(error.options or options(group)))
-    named = word is not None and word.lstrip("+").startswith(f"{group}=")
-    return Problem(
-        problem.key, problem.what, problem.notes, None if named or not place else f"conf/{place}.yaml"
-    )
+    if word is None:
+        return replace(problem, where=place and f"conf/{place}.yaml")
+    if parsed(word).key_or_group == group:
+        return problem
+    return replace(problem, what=f"{word} asks for {problem.what}")
 
 
 def bad_word(word: str, error: Exception, plain: Mapping[str, Any], known: Known) -> Problem:
     """What is wrong with the one word that could not be added to the composed config `plain`."""
     if isinstance(error, OverrideParseException):
-        return unreadable(word, error)
+        return unreadable(word, error, known)
     override = parsed(word)
     key, value = override.key_or_group, override.value()
     if override.is_sweep_override():
         return _sweep(override)
-    if (
-        is_group(key)
-        and isinstance(value, str)
-        and value not in options(key)
-        and not _defined(error, key, value)
-    ):
-        return no_option(key, value, options(key))
+    if is_group(key) and not isinstance(value, (str, list)):
+        return no_option(key, show(value), options(key))
     if isinstance(error, MissingConfigException):
         return _missing(error, word)
     if key in known.keys and override.is_add():
@@ -138,11 +135,6 @@ def bad_word(word: str, error: Exception, plain: Mapping[str, Any], known: Known
     if value_at(plain, key) is None and key not in known.keys and not is_group(key):
         return _unknown(override, plain, known)
     return bad_file(error, word)
-
-
-def _defined(error: Exception, group: str, option: str) -> bool:
-    """Whether the option exists in a folder of the user's own, and something else is wrong with it."""
-    return not (isinstance(error, MissingConfigException) and error.missing_cfg_file == f"{group}/{option}")
 
 
 def bad_file(error: Exception, word: str | None = None) -> Problem:

@@ -71,13 +71,13 @@ def annotation_at(
 def unknown_key(key: str, value: Any, siblings: Sequence[str], known: Known = NOTHING) -> Problem:
     """A key that is not there; `siblings` are the names that are, in its place."""
     above, _, name = key.rpartition(".")
-    near = [joined(above, one) for one in nearest(name, siblings)] or nearest_key(key, known.keys)
     advice = hint(key)
-    if advice and joined(above, name) not in near:
-        notes = (advice,)
-    elif near:
-        notes = (f"did you mean {' or '.join(shown_with(one, value) for one in near)}?",)
-    else:
+    beside = [joined(above, one) for one in nearest(name, siblings)]
+    near = beside or ([] if advice else nearest_key(key, known.keys))
+    notes = (advice,) if advice else ()
+    if near:
+        notes = (*notes, f"did you mean {' or '.join(shown_with(one, value) for one in near)}?")
+    if not notes:
         notes = (f"keys {f'of {above}' if above else 'there are'}: {', '.join(siblings)}",)
     return Problem(
         key, f"{shown_with(key, value)}: there is no key {name}{f' in {above}' if above else ''}", notes

@@ -7,9 +7,8 @@ is wrong: importing torch takes seconds.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -34,7 +33,7 @@ from assay.errors import UserError
 
 T = TypeVar("T")
 # what composing can raise for reasons that lie in the words or in the YAML files
-COMPOSITION = (HydraException, OmegaConfBaseException, yaml.YAMLError, RecursionError, UnicodeDecodeError)
+COMPOSITION = (HydraException, OmegaConfBaseException, yaml.YAMLError, RecursionError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,12 @@ def schema_of(config_name: str, plain: Mapping[str, Any]) -> type[Any]:
     return bench_schema(str(plain.get("bench")))
 
 
-def _is_choice(word: str) -> bool:
+def _rank(word: str) -> int:
+    """Folders bring options and options bring keys: words are added in this order."""
     key = word.partition("=")[0].lstrip("+~")
-    return is_group(key.partition("@")[0]) or key.startswith("hydra.searchpath")
+    if key == "hydra.searchpath":
+        return 0
+    return 1 if is_group(key.partition("@")[0]) else 2
 
 
 def _culprits(config_name: str, words: Sequence[str]) -> tuple[DictConfig, list[str], list[Problem]]:
@@ -67,7 +69,7 @@ def _culprits(config_name: str, words: Sequence[str]) -> tuple[DictConfig, list[
     composed = compose_whole(config_name, [])
     known = Known(_plain(composed)[0])
     problems: list[Problem] = []
-    for word in sorted(words, key=lambda word: not _is_choice(word)):  # a group's option brings the keys
+    for word in sorted(words, key=_rank):
         try:
             composed = compose_whole(config_name, [*kept, word])
             kept.append(word)
@@ -104,20 +106,21 @@ def _gathered(config_name: str, words: Sequence[str]) -> tuple[DictConfig, list[
 
 
 def _slot_problems(
-    plain: Mapping[str, Any], before: Sequence[Problem], defaults: Callable[[], Mapping[str, Any]]
+    plain: Mapping[str, Any], before: Sequence[Problem], shipped: Mapping[str, Any]
 ) -> list[Problem]:
-    """The problems of all slots; if there are problems already, of those that are not as shipped."""
+    """The problems of all slots; those that are as shipped are looked at only where nothing else is wrong."""
     keys = [key for key in slot_keys(plain) if isinstance(value_at(plain, key) or {}, Mapping)]
-    if before:
-        shipped = defaults()
-        keys = [key for key in keys if value_at(plain, key) != value_at(shipped, key)]
-        keys = [key for key in keys if not any(one.key.startswith(key) for one in before)]
-    problems: list[Problem] = []
-    for key in keys:
-        node: dict[str, Any] = value_at(plain, key) or {"_target_": None}
-        found = judge_slot(node, key)
-        problems += found or _tried(json.dumps(node, default=repr), key)
-    return problems
+    keys = [key for key in keys if not any(one.key.startswith(key) for one in before)]
+    changed = [key for key in keys if value_at(plain, key) != value_at(shipped, key)]
+    problems = [one for key in changed for one in _of_slot(plain, key)]
+    if before or problems:
+        return problems
+    return [one for key in keys if key not in changed for one in _of_slot(plain, key)]
+
+
+def _of_slot(plain: Mapping[str, Any], key: str) -> list[Problem]:
+    node: dict[str, Any] = value_at(plain, key) or {"_target_": None}
+    return judge_slot(node, key) or _tried(json.dumps(node, default=repr), key)
 
 
 TRIED: dict[tuple[str, str], list[Problem]] = {}
@@ -152,6 +155,23 @@ def _leaving(plain: Mapping[str, Any]) -> list[Problem]:
     return []
 
 
+def _seen(config_name: str, words: Sequence[str], slots: bool) -> tuple[DictConfig, type[Any], list[Problem]]:
+    """The composed config, its schema, and all problems that can be seen together; inside `composer`."""
+    composed, kept, unread = _gathered(config_name, words)
+    problems = hydra_problems(composed.hydra)
+    plain, unresolved = _plain(composed)
+    schema = schema_of(config_name, plain)
+    wrong = schema_problems(schema, plain)
+    if wrong:  # again, with examples
+        wrong = schema_problems(schema, plain, known=Known(_defaults(config_name)))
+    dead = {problem.key for problem in unresolved}
+    problems += [*unresolved, *(one for one in wrong if one.key not in dead)]
+    problems += _leaving(plain) if not any(one.key == "sweep.name" for one in problems) else []
+    if slots:
+        problems += _slot_problems(plain, [*unread, *problems], _defaults(config_name))
+    return composed, schema, [*unread, *(_placed(one, config_name, kept) for one in problems)]
+
+
 def judged(config_name: str, overrides: Sequence[str], slots: bool = True) -> JudgedConfig[Any]:
     """The config of these words, judged; with `slots=False` the frame alone, which needs no torch.
 
@@ -159,23 +179,20 @@ def judged(config_name: str, overrides: Sequence[str], slots: bool = True) -> Ju
     """
     later = deferred(overrides) if config_name == "train" else []
     with composer():
-        composed, kept, unread = _gathered(config_name, [word for word in overrides if word not in later])
-        defaults = partial(_defaults, config_name)
-        problems = hydra_problems(composed.hydra)
-        plain, unresolved = _plain(composed)
-        schema = schema_of(config_name, plain)
-        wrong = schema_problems(schema, plain)
-        if wrong:  # again, with examples
-            wrong = schema_problems(schema, plain, known=Known(defaults()))
-        dead = {problem.key for problem in unresolved}
-        problems += [*unresolved, *(one for one in wrong if one.key not in dead)]
-        problems += _leaving(plain) if not any(one.key == "sweep.name" for one in problems) else []
-        if slots:
-            problems += _slot_problems(plain, [*unread, *problems], defaults)
-        if unread or problems:
-            raise refuse([*unread, *(_placed(problem, config_name, kept) for problem in problems)])
+        composed, schema, problems = _seen(config_name, [w for w in overrides if w not in later], slots)
+    if problems:
+        raise refuse(problems)
     job = _job(composed)
     return JudgedConfig(judge(schema, job), job, tuple(overrides), tuple(later))
+
+
+def judge_jobs(config_name: str, jobs: Sequence[Sequence[str]]) -> None:
+    """Raises `UserError` with the problems of all jobs of a sweep; those that need no torch first."""
+    with composer():
+        for slots in (False, True):
+            problems = [one for words in jobs for one in _seen(config_name, words, slots)[2]]
+            if problems:
+                raise refuse(problems)
 
 
 def composes(config_name: str, overrides: Sequence[str], resolve: bool = False) -> None:

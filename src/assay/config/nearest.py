@@ -52,7 +52,7 @@ def nearest_key(key: str, keys: Iterable[str]) -> list[str]:
     same_leaf = [name for name in named if name.rpartition(".")[2] == parts[-1]]
     if same_leaf:
         return same_leaf[:3]
-    whole = nearest(key, known)
+    whole = nearest(key, named if "." in key else known)
     if whole or len(parts) > 1:
         return whole
     # in another place than typed, only a slip of one letter: "foo" is not meant to be data.root

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from hydra._internal.config_loader_impl import (
@@ -11,6 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
 from assay.config.compose import CONF, PROJECT
+from assay.config.words import parsed
 
 
 def shown(path: Path) -> str:
@@ -34,12 +36,21 @@ def line_of(path: Path, parts: Sequence[str]) -> int | None:
     return line
 
 
+def _search_path(word: str) -> list[Any]:
+    """The folders of the user's own that a word adds."""
+    if not word.startswith("hydra.searchpath="):
+        return []
+    value = parsed(word).value()
+    return value if isinstance(value, list) else [value]
+
+
 def _files(config_name: str, words: Sequence[str]) -> list[tuple[Path, str]]:
     """The YAML files that the config is composed of, with the package each stands in, in merging order."""
     loader = GlobalHydra.instance().config_loader()
     assert isinstance(loader, ConfigLoaderImpl)
     defaults = loader.compute_defaults_list(config_name, list(words), RunMode.RUN).defaults
     folders = [Path(source.path) for source in loader.get_sources() if source.scheme() == "file"] or [CONF]
+    folders += [Path(str(path).removeprefix("file://")) for word in words for path in _search_path(word)]
     files: list[tuple[Path, str]] = []
     for default in defaults:
         paths = [folder / f"{default.config_path}.yaml" for folder in folders]

@@ -109,25 +109,20 @@ def judge_slot(
     return [*argument_problems(constructor(found), plain, key, supplied), *nested]
 
 
-def _refusal(error: Exception, node: Mapping[str, Any], key: str) -> Exception:
-    """What to raise for an exception of the constructor: its text with key, values and target, or itself."""
+def _refusal(error: Exception, node: Mapping[str, Any], key: str) -> Problem | None:
+    """What a constructor says of its values, with the keys that it means; None for a bug or a full memory."""
     cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
     of_lightning = type(cause).__name__ == "MisconfigurationException"  # by name: its import takes seconds
     out_of_memory = isinstance(cause, RuntimeError) and "memory" in str(cause)
     if out_of_memory or not (isinstance(cause, (*REFUSALS, InstantiationException)) or of_lightning):
-        return cause if isinstance(cause, Exception) else error
-    values = {name: value for name, value in node.items() if name != "_target_" and not holds_target(value)}
+        return None
     text = " ".join(str(cause).split())[:300] or type(cause).__name__
-    lines = [f"{key}: {node['_target_']} refused its values: {text}"]
-    mentioned = [
-        f"{key}.{name}={show(value)}"
-        for name, value in values.items()
-        if name in text or f" {show(value)}" in f" {text}"
-    ]
-    lines.append(
-        f"  {' '.join(mentioned or [f'{key}.{name}={show(value)}' for name, value in values.items()])}"
+    values = {name: value for name, value in node.items() if name != "_target_" and not holds_target(value)}
+    meant = [name for name, value in values.items() if name in text or f" {show(value)}" in f" {text}"]
+    said = " ".join(f"{key}.{name}={show(values[name])}" for name in meant) or key
+    return Problem(
+        f"{key}.{meant[0]}" if meant else key, f"{said}: {node['_target_']} refuses its values", (text,)
     )
-    return UserError("\n".join(lines).rstrip())
 
 
 def build(node: Mapping[str, Any], key: str, **supplied: Any) -> Any:
@@ -157,7 +152,10 @@ def build(node: Mapping[str, Any], key: str, **supplied: Any) -> Any:
     except UserError:
         raise
     except Exception as error:
-        raise _refusal(error, plain, key) from error
+        problem = _refusal(error, plain, key)
+        if problem is None:
+            raise
+        raise refuse([problem]) from error
 
 
 def try_slot(node: Mapping[str, Any], key: str) -> list[Problem]:
@@ -179,6 +177,6 @@ def try_slot(node: Mapping[str, Any], key: str) -> list[Problem]:
     try:
         build(node, key, **supplied)
     except UserError as error:
-        first, *notes = str(error).splitlines()
-        return [Problem(key, first, tuple(note.strip() for note in notes))]
+        problem = _refusal(error.__cause__, node, key) if isinstance(error.__cause__, Exception) else None
+        return [problem or Problem(key, str(error))]
     return []
