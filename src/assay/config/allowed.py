@@ -4,7 +4,7 @@
 is Python on purpose; a YAML file, the command line or a checkpoint cannot extend it.
 
 A target is judged twice. As written, before anything is imported, because an import runs code. Then the
-object that was found is judged by its real module and name, because `torch.nn.modules.module.os.system` is
+object that was found is judged by its real module and name, because `torch.nn.parallel.distributed.os.system` is
 written under an allowed prefix and is `posix.system`. Only classes and functions at the top of a module
 pass: no methods, no dispatchers such as `functools.partial`, and of foreign packages classes alone.
 """

@@ -6,7 +6,7 @@ environment of a job may only be given thread counts, devices and the like: `PYT
 run code.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -92,8 +92,19 @@ def hydra_problems(node: DictConfig) -> list[Problem]:
         if value != ours:
             what = f"hydra.{key}={show(value)} is refused: Assay itself makes the folders"
             problems.append(Problem(f"hydra.{key}", what, ("the folder of all results is output_dir",)))
-    for at, path in enumerate(plain.get("searchpath") or []):
-        if not str(path).startswith(("file://", "/", ".")):
-            what = f"hydra.searchpath={show(path)} is refused: only a folder on this machine can hold configs"
-            problems.append(Problem(f"hydra.searchpath.{at}", what, ("for example --config-dir my_conf",)))
+    return problems
+
+
+def search_problems(words: Sequence[str]) -> list[Problem]:
+    """The words that would look for configs elsewhere than in a folder: `pkg://` imports what it names.
+
+    To be asked before composing, which does it.
+    """
+    problems: list[Problem] = []
+    for word in words:
+        key, _, value = word.lstrip("+~").partition("=")
+        places = [one.strip(" \"'") for one in value.strip("[]").split(",")]
+        if key == "hydra.searchpath" and not all(one.startswith(("file://", "/", ".")) for one in places):
+            what = f"{word} is refused: only a folder on this machine can hold configs"
+            problems.append(Problem(key, what, ("for example --config-dir my_conf",)))
     return problems

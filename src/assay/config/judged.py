@@ -21,7 +21,7 @@ from assay.config import names
 from assay.config.compose import compose_whole, composer, is_group
 from assay.config.diagnose import bad_file, bad_word
 from assay.config.frame import TrainConfig
-from assay.config.hydra_node import hydra_problems
+from assay.config.hydra_node import hydra_problems, search_problems
 from assay.config.judge import Known, judge, schema_problems
 from assay.config.origin import where
 from assay.config.problems import Problem, refuse
@@ -95,6 +95,9 @@ def _job(composed: DictConfig) -> DictConfig:
 
 
 def _gathered(config_name: str, words: Sequence[str]) -> tuple[DictConfig, list[str], list[Problem]]:
+    elsewhere = search_problems(words)
+    if elsewhere:
+        raise refuse(elsewhere)
     try:
         return compose_whole(config_name, words), list(words), []
     except COMPOSITION:
