@@ -1,5 +1,6 @@
 """A device of known behaviour: its work takes the seconds it is told to, on a clock that only it moves."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,7 @@ class FakeDevice:
     kind: Kind = "cuda"
     place: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precisions: tuple[str, ...] = ("float32", "tf32", "bfloat16", "float16")
+    pins: bool = True
     synchronizes: bool = True
     has_events: bool = True
     memory: int = 10**9
@@ -64,6 +66,9 @@ class FakeDevice:
     def read(self, output: Any) -> None:
         self.host_s = max(self.host_s, self.device_s)
 
+    def pin(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor
+
     def free_memory(self) -> int:
         return self.memory
 
@@ -75,6 +80,22 @@ class FakeDevice:
         )
 
     def release(self) -> None:
+        return None
+
+
+class HostAsGpu(FakeDevice):
+    """The host's own arithmetic behind a GPU's face: every GPU branch of a bench runs, in real time."""
+
+    def now(self) -> float:
+        return time.perf_counter()
+
+    def synchronize(self) -> None:
+        return None
+
+    def mark(self) -> float:
+        return time.perf_counter()
+
+    def read(self, output: Any) -> None:
         return None
 
 

@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol, cast, final
 import psutil
 import torch
 from threadpoolctl import ThreadpoolController
+from torch import Tensor
 
 from assay.bench.measurement import Reading
 from assay.bench.nvml import NvmlSensors
@@ -34,6 +35,7 @@ class Device(Protocol):
     title: str  # what the maker calls it
     place: torch.device
     precisions: tuple[str, ...]  # the number formats that it multiplies in
+    pins: bool  # whether host memory can be pinned for it
 
     def now(self) -> float: ...
 
@@ -49,6 +51,10 @@ class Device(Protocol):
 
     def read(self, output: Any) -> None:
         """Bring one value to the host: impossible before the work that makes it is done."""
+        ...
+
+    def pin(self, tensor: Tensor) -> Tensor:
+        """The tensor in page-locked host memory."""
         ...
 
     def free_memory(self) -> int: ...
@@ -73,7 +79,8 @@ class Cpu:
 
     name = "cpu"
     kind: Kind = "cpu"
-    precisions = ("float32", "bfloat16", "float16")
+    pins = False
+    precisions: tuple[str, ...] = ("float32", "bfloat16", "float16")
 
     def __init__(self) -> None:
         self.title = cpu_name()
@@ -94,6 +101,9 @@ class Cpu:
     def read(self, output: Any) -> None:
         read_one(output)
 
+    def pin(self, tensor: Tensor) -> Tensor:
+        raise NotImplementedError("memory is pinned for a GPU")
+
     def free_memory(self) -> int:
         return free_host_memory()
 
@@ -110,13 +120,15 @@ class Cuda:
     """An NVIDIA GPU, timed by events on its stream."""
 
     kind: Kind = "cuda"
+    pins = True
 
     def __init__(self, index: int) -> None:
         self.name = f"cuda:{index}"
         self.place = torch.device("cuda", index)
         self.title = torch.cuda.get_device_name(index)
         ampere = torch.cuda.get_device_capability(index) >= (8, 0)
-        self.precisions = ("float32", "tf32", "bfloat16", "float16") if ampere else ("float32", "float16")
+        newer = ("tf32", "bfloat16") if ampere else ()
+        self.precisions: tuple[str, ...] = ("float32", *newer, "float16")
         self._sensors = NvmlSensors(str(torch.cuda.get_device_properties(index).uuid))
 
     def now(self) -> float:
@@ -136,6 +148,9 @@ class Cuda:
     def read(self, output: Any) -> None:
         read_one(output)
 
+    def pin(self, tensor: Tensor) -> Tensor:
+        return tensor.pin_memory()
+
     def free_memory(self) -> int:
         return torch.cuda.mem_get_info(self.place)[0]
 
@@ -152,7 +167,8 @@ class Mps:
 
     name = "mps"
     kind: Kind = "mps"
-    precisions = ("float32", "bfloat16", "float16")
+    pins = False
+    precisions: tuple[str, ...] = ("float32", "bfloat16", "float16")
 
     def __init__(self) -> None:
         self.place = torch.device("mps")
@@ -173,6 +189,9 @@ class Mps:
 
     def read(self, output: Any) -> None:
         read_one(output)
+
+    def pin(self, tensor: Tensor) -> Tensor:
+        raise NotImplementedError("an Apple GPU shares the host's memory")
 
     def free_memory(self) -> int:
         return min(

@@ -13,7 +13,7 @@ from assay.bench.measurement import Measurement, Record, from_json, to_json
 from assay.bench.report import Report
 from assay.bench.table import markdown
 from assay.errors import UserError
-from assay.training.durable import write_durably
+from assay.training.atomic import write_durably
 
 
 def create(output_dir: Path, bench: str) -> Path:

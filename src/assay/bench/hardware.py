@@ -33,14 +33,15 @@ def find_devices(wanted: str | Sequence[str]) -> tuple[list[Device], dict[str, s
     if torch.backends.mps.is_available():
         here["mps"] = Mps
     absent = {} if gpus else {"cuda": why_no_cuda(probe_cuda())}
-    names = list(here) if wanted == "auto" else ["cuda:0" if name == "cuda" else name for name in wanted]
+    names = list(here) if wanted == "auto" else wanted
     return [here[name]() for name in chosen(names, list(here), absent)], absent
 
 
 def chosen(names: Sequence[str], here: Sequence[str], absent: Mapping[str, str]) -> list[str]:
     """The names, each once; raises `UserError` for one that is not here."""
+    full = {name: "cuda:0" if name == "cuda" else name for name in names}
     for name in names:
-        if name in here:
+        if full[name] in here:
             continue
         kind = name.partition(":")[0]
         if kind not in ("cpu", "cuda", "mps"):
@@ -50,7 +51,7 @@ def chosen(names: Sequence[str], here: Sequence[str], absent: Mapping[str, str])
             )
         reason = absent.get(kind, f"this machine has no {name}")
         raise UserError(f"devices=[{name}] cannot be used: {reason}\n  on this machine: {', '.join(here)}")
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys(full.values()))
 
 
 def environment(devices: Sequence[Device], absent: Mapping[str, str]) -> dict[str, Any]:

@@ -38,18 +38,17 @@ class Bench(Protocol):
 
 
 def main(composed: DictConfig, overrides: list[str]) -> int:
-    """Run the bench that the config names, or compare two results; returns the exit code."""
+    """Run the bench that the config names, or compare two results; returns the exit code.
+
+    Raises `UserError`.
+    """
     config = judge(bench_schema(composed.bench), composed)
     screen = Console(soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160)
-    try:
-        if config.compare is not None:
-            return _compare(config.compare[0], config.compare[1], config.fail_if_slower, screen)
-        plain = cast(Mapping[str, Any], OmegaConf.to_container(composed, resolve=True))
-        devices, absent = find_devices(config.devices)
-        return _run(config, {**plain, "overrides": overrides}, devices, absent, screen)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
+    if config.compare is not None:
+        return _compare(config.compare[0], config.compare[1], config.fail_if_slower, screen)
+    plain = cast(Mapping[str, Any], OmegaConf.to_container(composed, resolve=True))
+    devices, absent = find_devices(config.devices)
+    return _run(config, {**plain, "overrides": overrides}, devices, absent, screen)
 
 
 def _run(
@@ -68,6 +67,9 @@ def _run(
             bench.measure(config, session)
         except KeyboardInterrupt:
             status = "interrupted"
+    if status == "interrupted" and not session.record.measurements:
+        print("interrupted before anything was measured", file=sys.stderr)
+        return INTERRUPTED
     report = bench.report(config, session.record)
     path = folder.create(Path(config.output_dir), config.bench)
     folder.write(path, config.bench, status, plain, around, session.record, report)

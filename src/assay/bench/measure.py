@@ -20,6 +20,7 @@ from assay.bench.device import Device, is_out_of_memory, is_unsupported
 from assay.bench.measurement import Check, Limit, Measurement, Reading, Task
 from assay.bench.verdict import judged
 
+WARM_SHARE = 0.3  # of a job's fair part of the time
 Call = Callable[[], Any]
 Setting = Callable[[], AbstractContextManager[None]]
 
@@ -113,7 +114,9 @@ def measure(
         for index, job in enumerate(jobs):
             tell(job.task.key)
             promised = sum(state.found.cold_s or 0.0 for state in running.values())  # one time each, at least
-            ready = _prepare(job, deadline - promised, rule)
+            fair = (deadline - job.device.now() - promised) / (len(jobs) - index)
+            briefly = replace(rule, warm_s=max(0.0, min(rule.warm_s, WARM_SHARE * fair)))
+            ready = _prepare(job, deadline - promised, briefly)
             if isinstance(ready, Measurement):
                 finished[index] = ready
             else:
@@ -156,8 +159,10 @@ def _prepare(job: Job, deadline: float, rule: Rule) -> _Running | Measurement:
     device.release()
     left = deadline - device.now()
     expected = job.expected_s or 0.0
+    if left <= 0:
+        return _skipped(job.task, "no time was left")
     if 2 * expected > left:  # the cold call and one time
-        return _skipped(job.task, f"needs about {2 * expected:.3g} s, {max(left, 0):.3g} s are left")
+        return _skipped(job.task, f"needs about {2 * expected:.3g} s, {left:.3g} s are left")
     if job.needs > (free := device.free_memory()):
         return _skipped(job.task, f"needs {in_bytes(job.needs)}, free {in_bytes(free)}")
     try:

@@ -21,13 +21,14 @@ class Series:
 
 @dataclass(frozen=True)
 class Figure:
-    """Lines over a common axis; `marks` are vertical lines with a word."""
+    """Lines over a common axis, with `marks` as vertical lines; or `bars`, one number a name."""
 
     name: str  # of the file
     title: str
     x: str
     y: str
-    series: tuple[Series, ...]
+    series: tuple[Series, ...] = ()
+    bars: Mapping[str, float] = field(default_factory=dict[str, float])
     marks: Mapping[str, float] = field(default_factory=dict[str, float])
     logarithmic: bool = True
 

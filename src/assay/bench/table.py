@@ -23,7 +23,7 @@ def _grid(table: Table) -> Grid:
     used = _used_columns(table)
     grid = Grid(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for i in used:
-        numeric = any(row[i][:1].isdigit() for row in table.rows)
+        numeric = all(not row[i] or row[i].removeprefix("about ")[0] in "0123456789-+" for row in table.rows)
         grid.add_column(escape(table.columns[i]), justify="right" if numeric else "left")
     for row in table.rows:
         grid.add_row(*(escape(row[i]) for i in used))

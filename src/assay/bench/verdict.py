@@ -40,7 +40,7 @@ def _warnings(found: Measurement) -> list[str]:
     if found.task.device != "cpu" and clocks and min(clocks) < (1 - CLOCK_DROP) * max(clocks):
         told.append(f"clock fell from {max(clocks):.0f} to {min(clocks):.0f} MHz")
     if far := found.outliers:
-        told.append(f"{len(far)} of {len(found.times)} times are outliers")
+        told.append(f"{len(far)} of {len(found.times)} are outliers")
     if len(found.times) < 6:
         told.append(f"{len(found.times)} time{'s' if len(found.times) > 1 else ''}: no interval")
     return told

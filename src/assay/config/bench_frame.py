@@ -103,6 +103,15 @@ class TrainingConfig(BenchConfig):
     """Concept 6: an epoch of `train.py` against a bare tensor loop."""
 
     epochs: Annotated[Count, Field(description="epochs that each arm trains, in every round")]
+    repeats: Annotated[Count, Field(description="rounds, each with every arm once, in shuffled order")]
+    optimizers: Annotated[
+        tuple[Literal["sgd", "adam"], ...], Field(min_length=1, description="optimizers to train with")
+    ]
+    batch_sizes: Annotated[Sizes, Field(description="samples in one optimizer step")]
+    arms: Annotated[
+        tuple[Literal["bare", "assay", "stock", "textbook"], ...],
+        Field(min_length=1, description="ways to train: bare loop, Assay, stock Lightning, textbook loop"),
+    ]
 
 
 @schema

@@ -1,0 +1,148 @@
+"""The product against float64, and the whole bench on the CPU and on a host that plays a GPU."""
+
+import time
+from typing import Any
+
+import pytest
+import torch
+
+from assay.bench import matmul
+from assay.bench.device import Cpu
+from assay.bench.matmul import Inputs, error_limit
+from assay.bench.matmul_report import crossovers, speedups
+from assay.bench.measurement import Measurement, Record, Task
+from assay.bench.session import Session
+from assay.config.bench_frame import MatmulConfig
+from assay.config.compose import compose
+from assay.config.judge import judge
+from tests.bench.fake import HostAsGpu
+
+
+def config(*words: str) -> MatmulConfig:
+    return judge(MatmulConfig, compose("bench", ["bench=matmul", *words]))
+
+
+def product(inputs: Inputs) -> torch.Tensor:
+    a, b = inputs.matrices
+    return a @ b
+
+
+@pytest.mark.parametrize("size", [16, 300, 1100])
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_a_right_product_passes_with_room_and_not_too_much(
+    size: int, precision: str, dtype: torch.dtype
+) -> None:
+    inputs = Inputs(size, seed=0)
+    a, b = (matrix.to(dtype) for matrix in inputs.matrices)
+    check = inputs.check(a @ b, precision)
+    assert check.right
+    assert check.limit < 50 * check.error
+
+
+def test_a_wrong_product_fails() -> None:
+    inputs = Inputs(200, seed=0)
+    wrong = product(inputs)
+    wrong[inputs.rows[3]] *= 1.001  # one row in 64, one part in a thousand
+    assert not inputs.check(wrong, "float32").right
+    assert not inputs.check(torch.full((200, 200), float("nan")), "float32").right
+
+
+def test_a_tf32_product_that_says_float32_is_named() -> None:
+    inputs = Inputs(500, seed=0)
+    rounded = [(m.view(torch.int32) + 0x1000 & ~0x1FFF).view(torch.float32) for m in inputs.matrices]
+    check = inputs.check(rounded[0] @ rounded[1], "float32")
+    assert not check.right
+    assert "TF32" in check.suspicion
+    assert inputs.check(rounded[0] @ rounded[1], "tf32").right
+
+
+def test_tf32_stands_far_from_float32_at_the_headline_size() -> None:
+    assert error_limit("tf32", 10_000) > 30 * error_limit("float32", 10_000)
+
+
+def test_the_reference_is_the_float64_product_of_its_rows() -> None:
+    inputs = Inputs(1200, seed=3)
+    a, b = (matrix.double() for matrix in inputs.matrices)
+    torch.testing.assert_close(inputs.reference, (a @ b)[inputs.rows])
+
+
+def run(devices: list[Any], chosen: MatmulConfig, absent: dict[str, str] | None = None) -> Session:
+    session = Session(devices, absent or {}, chosen.seconds, chosen.seed)
+    matmul.measure(chosen, session)
+    return session
+
+
+def test_without_a_gpu_there_are_cpu_rows_and_the_reason() -> None:
+    chosen = config("sizes=[16,96]", "seconds=3", "threads=1", "sustained_seconds=0.2")
+    record = run([Cpu()], chosen, {"cuda": "this machine has no NVIDIA GPU"}).record
+    report = matmul.report(chosen, record)
+    assert "no GPU: this machine has no NVIDIA GPU" in report.lines
+    assert report.tables[0].title == "96 x 96"
+    assert {row[1] for row in report.tables[0].rows} == {"torch", "numpy"}
+    assert {m.task.precision for m in record.measurements} >= {"float32", "bfloat16"}
+    assert "tf32" not in {m.task.precision for m in record.measurements}
+    assert record.ok(what="sustained", size=16) or record.ok(what="sustained", size=96)
+    assert all(m.check and m.check.right for m in record.ok())
+
+
+def test_with_a_gpu_every_branch_runs() -> None:
+    chosen = config("sizes=[16,64]", "seconds=3", "threads=[1,2]", "sustained_seconds=0")
+    gpu = HostAsGpu()
+    record = run([Cpu(), gpu], chosen).record
+    report = matmul.report(chosen, record)
+    forms = {(m.task.by, m.task.precision) for m in record.all(device="cuda:0")}
+    assert {("torch", "float32"), ("torch, moved", "float32"), ("torch", "tf32")} <= forms
+    assert all(m.event_s for m in record.ok(device="cuda:0"))
+    said = [line for line in report.lines if line.startswith("speedup of cuda:0 against")]
+    assert any("best CPU" in line for line in said) and any("one CPU thread" in line for line in said)
+    assert any("transfers included" in line for line in said)
+    assert "kernel only" in report.facts["crossover"]["cuda:0"]
+
+
+def test_a_size_that_does_not_fit_is_skipped_with_the_numbers() -> None:
+    chosen = config("sizes=[16,256]", "seconds=3", "dtypes=[float32]", "threads=1", "sustained_seconds=0")
+    record = run([Cpu(), HostAsGpu(memory=500_000)], chosen).record
+    skipped = record.all(device="cuda:0", size=256, by="torch")
+    assert [m.reason for m in skipped] == ["needs 786 kB, free 500 kB"]
+    assert record.ok(device="cpu", size=256)
+
+
+def test_the_budget_is_kept_where_the_headline_cannot_be_done_in_it() -> None:
+    chosen = config("sizes=[20000]", "seconds=2", "dtypes=[float32]", "threads=1", "sustained_seconds=0")
+    start = time.perf_counter()
+    record = run([Cpu()], chosen).record
+    assert time.perf_counter() - start < 10
+    late = record.all(size=20_000)
+    assert late and all(m.status == "skipped" and "s are left" in m.reason for m in late)
+    assert record.ok(size=matmul.PROBE)
+
+
+def timed(
+    device: str, size: int, seconds: float, by: str = "torch", threads: int | None = None
+) -> Measurement:
+    task = Task("matmul", by, device, threads=threads, size=size, flop=2.0 * size**3)
+    return Measurement(task, wall_s=(seconds,) * 6)
+
+
+def test_speedups_name_what_they_are_against() -> None:
+    found = [
+        timed("cpu", 10_000, 16.0, threads=1),
+        timed("cpu", 10_000, 4.0, threads=8),
+        timed("cpu", 10_000, 3.0, "numpy", threads=8),
+        timed("cuda:0", 10_000, 0.25),
+        timed("cuda:0", 10_000, 0.5, "torch, moved"),
+    ]
+    assert speedups("cuda:0", found) == {
+        "best CPU (8 threads)": 16.0,
+        "one CPU thread": 64.0,
+        "best CPU (8 threads), transfers included": 8.0,
+        "one CPU thread, transfers included": 32.0,
+    }
+
+
+def test_the_crossover_is_told_for_three_places_of_the_data() -> None:
+    rows = [timed("cpu", n, float(n), threads=2) for n in (1, 2, 4, 8, 16)]
+    rows += [timed("cuda:0", n, 3.0) for n in (1, 2, 4, 8, 16)]
+    rows += [timed("cuda:0", n, 12.9, "torch, moved") for n in (1, 2, 4, 8, 16)]
+    found = crossovers(Record(tuple(rows)), "cuda:0")
+    assert found == {"kernel only": 4, "moved once for 10 products": 4, "moved every call": 16}
