@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Wrong:
-    """Words of a command line; `says` must stand in the answer; `{mine}` is a folder of a user's YAML files."""
+    """Words of a command line; `says` must stand in the answer; `{mine}` is a folder of a user's files."""
 
     words: tuple[str, ...]
     says: tuple[str, ...]

@@ -4,9 +4,9 @@
 is Python on purpose; a YAML file, the command line or a checkpoint cannot extend it.
 
 A target is judged twice. As written, before anything is imported, because an import runs code. Then the
-object that was found is judged by its real module and name, because `torch.nn.parallel.distributed.os.system` is
-written under an allowed prefix and is `posix.system`. Only classes and functions at the top of a module
-pass: no methods, no dispatchers such as `functools.partial`, and of foreign packages classes alone.
+object that was found is judged by its real module and name, because `torch.nn.parallel.distributed.os.system`
+is written under an allowed prefix and is `posix.system`. Only classes and functions at the top of a module
+pass: no methods, no dispatchers such as `functools.partial`, and outside `FUNCTIONS` classes alone.
 """
 
 import importlib
@@ -20,16 +20,15 @@ from assay.config.nearest import nearest
 PREFIXES = (
     "assay.data.",
     "assay.models.",
-    "assay.training.",
-    "assay.bench.",
+    "assay.training.schedules.",
     "torch.optim.",
     "torch.nn.",
     "torchmetrics.",
     "pytorch_lightning.callbacks.",
     "pytorch_lightning.loggers.",
 )
-# prefixes under which functions may be called too; elsewhere only classes are built
-FUNCTIONS = ("assay.data.", "assay.models.", "assay.training.", "assay.bench.")
+# prefixes under which functions may be called too; elsewhere, classes alone: our own functions write files as well
+FUNCTIONS = ("assay.models.", "assay.training.schedules.")
 
 
 class RefusedError(Exception):
@@ -108,5 +107,5 @@ def resolve(target: object) -> Any:
     if getattr(sys.modules.get(module), name, None) is not found:
         raise RefusedError(f"it is {real}, which does not stand at the top of its module")
     if inspect.isfunction(found) and not real.startswith(FUNCTIONS):
-        raise RefusedError(f"it is the function {real}: outside assay only classes are built")
+        raise RefusedError(f"it is the function {real}: here only classes are built")
     return found

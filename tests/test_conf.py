@@ -1,0 +1,67 @@
+"""Every YAML in conf/ composes, is judged, and builds what it names."""
+
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from omegaconf import OmegaConf
+
+from assay.config.compose import CONF, groups, options
+from assay.config.judged import judged
+from assay.config.slots import build, judge_slot, slot_keys, try_slot
+
+TRAIN = [
+    (group, option)
+    for group in groups()
+    if group not in ("bench",)
+    for option in options(group)
+]
+
+
+@pytest.fixture(params=[f"{group}={option}" for group, option in TRAIN])
+def choice(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def test_every_option_is_judged_and_its_slots_build(choice: str) -> None:
+    config = judged("train", [choice]).config
+    network: Any = None
+    for key in ("data", "model", "optimizer", "scheduler"):
+        node = getattr(config, key)
+        assert not judge_slot(node, key) and not try_slot(node, key)
+    source = build(config.data, "data", seed=0)
+    network = build(config.model, "model", in_shape=(1, 28, 28), num_classes=10)
+    assert network(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+    optimizer = build(config.optimizer, "optimizer", params=list(network.parameters()))
+    scheduler = build(config.scheduler, "scheduler", optimizer=optimizer, total_steps=10)
+    assert source.batch_size >= 1
+    assert scheduler is None or scheduler.optimizer is optimizer
+    assert optimizer.param_groups[0]["params"][0] is next(network.parameters())
+
+
+@pytest.mark.parametrize("bench", options("bench"))
+def test_every_bench_is_judged(bench: str) -> None:
+    assert judged("bench", [f"bench={bench}"]).config.bench == bench
+
+
+def test_every_target_of_every_file_passes_the_door() -> None:
+    found = 0
+    for path in sorted(CONF.rglob("*.yaml")):
+        plain: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        key = path.parent.name
+        nodes = {key: plain} if "_target_" in plain else {k: v for k, v in plain.items() if isinstance(v, dict)}
+        for name, node in nodes.items():
+            if node.get("_target_"):
+                found += 1
+                slot = key if name == key else f"{key}.{name}"
+                assert not judge_slot(node, slot), path
+    assert found >= 8
+
+
+def test_no_file_names_a_slot_that_is_not_judged() -> None:
+    plain: Any = OmegaConf.to_container(judged("train", [], slots=False).composed, resolve=True)
+    with_target = [
+        key for key, value in plain.items() if isinstance(value, dict) and "_target_" in yaml.safe_dump(value)
+    ]
+    assert {key.partition(".")[0] for key in slot_keys(plain)} >= set(with_target)
