@@ -1,17 +1,16 @@
 """What hardware is here, why CUDA is not, and what the device config means on this machine."""
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from assay.config.frame import DeviceConfig
 from assay.errors import UserError
+from assay.run.place import WHOLE, Place
 
 FLOP_PER_THREAD = 16e6  # of one training step: below it a second thread costs more than it gives
 
@@ -66,9 +65,19 @@ class Device:
     strategy: str
     deterministic: bool
     name: str
+    gpu: int = 0  # the one that is used where a single one is
+
+    @property
+    def single(self) -> int | list[int]:
+        """One device, as Lightning's Trainer wants it named."""
+        return [self.gpu] if self.accelerator == "gpu" else 1
+
+    @property
+    def all(self) -> int | list[int]:
+        return self.single if self.count == 1 else self.count
 
 
-def resolve(config: DeviceConfig) -> Device:
+def resolve(config: DeviceConfig, place: Place = WHOLE) -> Device:
     """Raises `UserError` for a device that is not here, or that cannot do what is asked."""
     accelerator = config.accelerator
     if accelerator == "auto":
@@ -85,18 +94,18 @@ def resolve(config: DeviceConfig) -> Device:
         raise UserError(
             f"device.precision: {config.precision} needs a GPU; on the CPU use bf16-mixed or 32-true"
         )
-    return Device(
-        accelerator, count, config.precision, config.strategy, config.deterministic, _name(accelerator)
-    )
+    gpu = place.gpu or 0
+    name = _name(accelerator, gpu)
+    return Device(accelerator, count, config.precision, config.strategy, config.deterministic, name, gpu)
 
 
 def _mps() -> bool:
     return torch.backends.mps.is_available()
 
 
-def _name(accelerator: str) -> str:
+def _name(accelerator: str, gpu: int) -> str:
     if accelerator == "gpu":
-        return torch.cuda.get_device_name(0)
+        return torch.cuda.get_device_name(gpu)
     return "Apple GPU" if accelerator == "mps" else cpu_name()
 
 
@@ -111,16 +120,10 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def usable_cores() -> int:
-    """Physical cores that this process may run on."""
-    logical = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(logical, psutil.cpu_count(logical=False) or logical))
-
-
 def choose_threads(
-    config: DeviceConfig, model: nn.Module, in_shape: tuple[int, ...], batch_size: int, processes: int
+    config: DeviceConfig, model: nn.Module, in_shape: tuple[int, ...], batch_size: int, at_most: int
 ) -> int:
-    """One thread for each 16 MFLOP of a training step, within the cores that each process may have.
+    """One thread for each 16 MFLOP of a training step, but `at_most` so many.
 
     A rule, not a trial run: the number of threads changes the last bits of a sum, and the same command must
     give the same weights. Measured on two cores: a 784-128-10 step of 64 samples has 39 MFLOP, and a second
@@ -132,4 +135,4 @@ def choose_threads(
         model.eval()(torch.zeros(2, *in_shape))
     model.train()
     step_flop = counter.get_total_flops() / 2 * batch_size * 3  # backward costs about twice forward
-    return max(1, min(round(step_flop / FLOP_PER_THREAD), usable_cores() // processes))
+    return max(1, min(round(step_flop / FLOP_PER_THREAD), at_most))

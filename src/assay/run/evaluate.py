@@ -29,8 +29,14 @@ def evaluate(
     """Loss and accuracy of one checkpoint on one split, by one process, into the run's books."""
     load_weights(parts.classifier, checkpoint)
     trainer = make_trainer(
-        config, device, folder.path, devices=1, logger=False, enable_checkpointing=False, max_epochs=1
-    )
+        config,
+        device,
+        folder.path,
+        devices=device.single,
+        logger=False,
+        enable_checkpointing=False,
+        max_epochs=1,
+    )  # fmt: skip
     run, split = (trainer.test, "test") if stage == "test" else (trainer.validate, "val")
     run(parts.classifier, datamodule=parts.data, verbose=False)
     metrics = evaluation(trainer, parts.classifier, split)

@@ -1,5 +1,6 @@
 """The run folder: made once, never shared; `result.json` replaced whole from the first second on."""
 
+import hashlib
 import json
 import os
 import platform
@@ -18,7 +19,7 @@ import psutil
 import yaml
 
 from assay.config.compose import PROJECT
-from assay.training.durable import write_durably
+from assay.training.atomic import write_durably
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "tensorboard", "numpy")
 
@@ -96,17 +97,21 @@ def versions() -> dict[str, str]:
 
 
 def git_state() -> dict[str, Any] | None:
-    """The commit and whether the code differs from it; None where the project is no git checkout."""
-    git = ["git", "-C", str(PROJECT)]
+    """The commit, whether the code differs from it, and a digest of how; None where this is no checkout."""
+    code = ("src", "conf", "train.py")
     try:
-        sha = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-        changes = subprocess.run(
-            [*git, "status", "--porcelain", "--", "src", "conf", "train.py"],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
+        sha = _git("rev-parse", "HEAD").strip()
+        changes = _git("status", "--porcelain", "--", *code)
+        diff = _git("diff", "HEAD", "--", *code) if changes else ""
     except (OSError, subprocess.CalledProcessError):
         return None
-    return {"sha": sha.stdout.strip(), "dirty": bool(changes.stdout.strip())}
+    digest = hashlib.sha256((changes + diff).encode()).hexdigest()[:8] if changes else None
+    return {"sha": sha, "dirty": bool(changes), "diff": digest}
+
+
+def _git(*words: str) -> str:
+    command = ["git", "-C", str(PROJECT), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def is_alive(process: Mapping[str, Any]) -> bool | None:

@@ -19,6 +19,7 @@ from assay.config.slots import build
 from assay.data.module import DataModule, Limits
 from assay.data.source import Source
 from assay.run.device import Device, choose_threads
+from assay.run.place import WHOLE, Place, usable_cores
 from assay.training.classifier import Classifier
 
 
@@ -41,7 +42,7 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def build_parts(config: TrainConfig, device: Device, rank: int = 0) -> Parts:
+def build_parts(config: TrainConfig, device: Device, rank: int = 0, place: Place = WHOLE) -> Parts:
     """Network, optimizer and data of one process. Raises `UserError` before anything is written."""
     source = cast(Source, build(config.data, "data", seed=config.seed))
     digest = source.prepare()
@@ -50,7 +51,8 @@ def build_parts(config: TrainConfig, device: Device, rank: int = 0) -> Parts:
     network = cast(
         nn.Module, build(config.model, "model", in_shape=source.in_shape, num_classes=source.num_classes)
     )
-    threads = choose_threads(config.device, network, source.in_shape, source.batch_size, device.count)
+    cores = place.threads or usable_cores() // device.count
+    threads = choose_threads(config.device, network, source.in_shape, source.batch_size, cores)
     torch.set_num_threads(threads)
     total_steps = data.total_steps(config.trainer.max_epochs)
 

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Generator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -19,6 +20,7 @@ from assay.run.folder import RunFolder, provenance, versions
 from assay.run.identity import config_id, plain
 from assay.run.logs import logs_to
 from assay.run.parts import Parts, build_parts
+from assay.run.place import WHOLE, Place
 from assay.run.resume import stored_run
 from assay.run.signals import StopRequest, stop_requests
 from assay.run.weights import checkpoint_file, load_weights
@@ -47,11 +49,14 @@ def execute(
     console: Console,
     request: StopRequest,
     folder: RunFolder | None = None,
+    place: Place = WHOLE,
 ) -> int:
     """One run from start to end, in `folder` or a new one. Raises `UserError` before anything is written."""
     began = time.perf_counter()
-    device = resolve(config.device)
-    parts = build_parts(config, device)
+    device = resolve(config.device, place)
+    if folder is not None and "device" in folder.result:  # another number would change the last bits
+        place = replace(place, threads=folder.result["device"]["threads"])
+    parts = build_parts(config, device, place=place)
     if folder is None:
         folder = RunFolder.create(Path(config.output_dir), config.name)
     _open_books(folder, config, overrides, device, parts)

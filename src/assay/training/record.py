@@ -12,8 +12,8 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from assay.errors import Diverged
+from assay.training.atomic import write_durably
 from assay.training.classifier import Classifier, Executed
-from assay.training.durable import write_durably
 
 COLUMNS = (
     "epoch",  # finished ones for a row at an epoch's end, so 1 after the first
