@@ -19,8 +19,9 @@ from assay.bench.report import Report, Table
 from assay.bench.session import Session
 from assay.config.bench_frame import HardwareConfig
 from assay.errors import UserError
-from assay.run.device import cpu_name, probe_cuda, usable_cores, why_no_cuda
+from assay.run.device import cpu_name, probe_cuda, why_no_cuda
 from assay.run.folder import provenance
+from assay.run.place import usable_cores
 
 
 def find_devices(wanted: str | Sequence[str]) -> tuple[list[Device], dict[str, str]]:

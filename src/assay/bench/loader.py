@@ -82,11 +82,11 @@ def _job(images: Images, way: str, batch: int, workers: int, threads: int) -> Jo
 
 def _epoch(images: Images, way: str, batch: int, workers: int) -> Callable[[], Tensor]:
     """A call goes through one shuffled epoch and returns the last batch's labels."""
-    batches = _batches(images, way, batch, workers)
+    ready = batches(images, way, batch, workers)
 
     def epoch() -> Tensor:
         count, last = 0, torch.empty(0)
-        for features, labels in batches():
+        for features, labels in ready():
             count, last = count + len(features), labels
         assert count == len(images)
         return last
@@ -94,7 +94,7 @@ def _epoch(images: Images, way: str, batch: int, workers: int) -> Callable[[], T
     return epoch
 
 
-def _batches(images: Images, way: str, batch: int, workers: int) -> Callable[[], Iterable[Any]]:
+def batches(images: Images, way: str, batch: int, workers: int) -> Callable[[], Iterable[Any]]:
     if way == "tensors in memory":
         return lambda: (
             (images.features[chosen], images.labels[chosen])

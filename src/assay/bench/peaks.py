@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.bench.measurement import Limit
-from assay.run.device import usable_cores
+from assay.run.place import usable_cores
 
 DATE = "2026-11"
 

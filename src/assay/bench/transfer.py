@@ -37,7 +37,7 @@ def measure(config: TransferConfig, session: Session) -> None:
         session.measure(jobs(session.devices, threads, config.seed), session.left / left)
 
 
-def _block(size: int, seed: int) -> Tensor:
+def block(size: int, seed: int) -> Tensor:
     """So many bytes of normal float32 numbers on the host."""
     random = torch.Generator().manual_seed(seed)
     count = max(1, size // 4)
@@ -74,14 +74,14 @@ def _copy_job(
         device,
         prepare=partial(_copier, what, by, device, size, seed),
         needs=2 * size,
-        check=partial(_same, size=size, seed=seed),
+        check=partial(same, size=size, seed=seed),
         setting=partial(cpu_threads, threads),
         limit=limit if size >= BEYOND_CACHES else None,
     )
 
 
 def _copier(what: str, by: str, device: Device, size: int, seed: int) -> Callable[[], Tensor]:
-    here = _block(size, seed)
+    here = block(size, seed)
     if by == "pinned":
         here = device.pin(here)
     there = here.to(device.place)
@@ -92,9 +92,9 @@ def _copier(what: str, by: str, device: Device, size: int, seed: int) -> Callabl
     return lambda: target.copy_(source, non_blocking=by == "pinned")
 
 
-def _same(output: Tensor, size: int, seed: int) -> Check:
+def same(output: Tensor, size: int, seed: int) -> Check:
     """Every number that was moved is still the same."""
-    wrong = int((output.cpu() != _block(size, seed)).sum())
+    wrong = int((output.cpu() != block(size, seed)).sum())
     return Check(float(wrong), 0.0, f"; {wrong} numbers changed on the way" if wrong else "")
 
 
@@ -122,7 +122,7 @@ def _sum_job(size: int, device: Device, by: str, threads: int | None, seed: int)
 
 
 def _pair(size: int, seed: int) -> tuple[Tensor, Tensor]:
-    return _block(4 * size * size, seed).view(size, size), _block(4 * size * size, seed + 1).view(size, size)
+    return block(4 * size * size, seed).view(size, size), block(4 * size * size, seed + 1).view(size, size)
 
 
 def _adder(size: int, device: Device, by: str, seed: int) -> Callable[[], Any]:
