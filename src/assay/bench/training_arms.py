@@ -86,7 +86,7 @@ def stock_lightning(config: TrainConfig, folder: Path) -> Trained:
     """Lightning as its tutorials have it, on the same tensors and batches: `self.log` each step, a bar."""
     parts = _parts(config)
     features, labels = _tensors(parts, "train")
-    validation = TensorDataset(*_tensors(parts, "val"))
+    val_features, val_labels = _tensors(parts, "val")
     began = time.perf_counter()
     module = _StockModule(parts.classifier.model, _optimizer(parts))
     batches = _Batches(features, labels, parts.data.source.batch_size, config.seed)
@@ -98,7 +98,7 @@ def stock_lightning(config: TrainConfig, folder: Path) -> Trained:
             default_root_dir=folder,
             num_sanity_val_steps=0,
         )
-        trainer.fit(module, batches, _Batches(*validation.tensors, 1_000, None))
+        trainer.fit(module, batches, _Batches(val_features, val_labels, 1_000, None))
     return Trained(tuple(module.epoch_s), time.perf_counter() - began, _weights(module.model))
 
 
@@ -127,9 +127,9 @@ def textbook(config: TrainConfig, folder: Path) -> Trained:
 
 
 ARMS: dict[str, Arm] = {
-    "bare loop": bare,
+    "bare": bare,
     "assay": assay,
-    "stock lightning": stock_lightning,
+    "stock": stock_lightning,
     "textbook": textbook,
 }
 

@@ -1,6 +1,6 @@
 """The typed frame of `train.yaml`: what the framework itself owns, with ranges; defaults live in conf/."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -44,6 +44,9 @@ class TrainerConfig:
     ]
     check_val_every_n_epoch: Annotated[Count, Field(description="validate after every so many epochs")]
     log_every_n_steps: Annotated[Count, Field(description="steps averaged into one row of metrics.csv")]
+    overfit_batches: Annotated[
+        Count | None, Field(description="train on the samples of so many batches only, to see it can learn")
+    ]
     limit_train_batches: Annotated[Limit, Field(description="batches an epoch, as a count or a share")]
     limit_val_batches: Annotated[Limit, Field(description="the same for validation")]
     limit_test_batches: Annotated[Limit, Field(description="the same for testing")]
@@ -63,14 +66,27 @@ class TrainerConfig:
 @schema
 class SweepConfig:
     name: Annotated[SafeName | None, Field(description="its folder's name: the same name goes on with it")]
-    dry_run: Annotated[bool, Field(description="list the jobs, run none")]
-    retry: Annotated[Literal["failed", "none"], Field(description="which finished jobs to run again")]
-    on_failure: Annotated[Literal["continue", "stop"], Field(description="what to do when a job failed")]
+    params: Annotated[
+        dict[str, Any], Field(description="what a sweep file sweeps over: key: [a, b] or key: range(1,4)")
+    ]
     mode: Annotated[
         Literal["product", "zip"], Field(description="all combinations, or the i-th values together")
     ]
-    metric: Annotated[str, Field(description="what the leaderboard is sorted by")]
-    direction: Annotated[Literal["max", "min"], Field(description="whether more of the metric is better")]
+    retry: Annotated[
+        Literal["failed", "none"], Field(description="whether failed jobs are run again with the sweep")
+    ]
+    on_failure: Annotated[
+        Literal["continue", "stop"], Field(description="whether jobs are started after one has failed")
+    ]
+    dry_run: Annotated[bool, Field(description="list the jobs, run none")]
+    metric: Annotated[
+        Literal["val/accuracy", "val/loss", "test/accuracy", "test/loss", "train/accuracy", "train/loss"],
+        Field(description="what the leaderboard is sorted by"),
+    ]
+    direction: Annotated[
+        Literal["auto", "max", "min"], Field(description="which end is best; auto: less of a loss, else more")
+    ]
+    jobs_per_gpu: Annotated[Count, Field(description="jobs that share one GPU at a time")]
 
 
 @schema

@@ -33,6 +33,7 @@ class Limits:
     train: Limit = None
     val: Limit = None
     test: Limit = None
+    overfit: int | None = None  # train on the samples of so many batches only
     max_steps: int | None = None
 
 
@@ -106,7 +107,10 @@ class DataModule(LightningDataModule):
         )
 
     def _size(self, name: Split) -> int:
-        return len(cast(Any, self.split(name)))
+        size = len(cast(Any, self.split(name)))
+        if name == "train" and self.limits.overfit is not None:
+            return min(size, self.limits.overfit * self.source.batch_size)
+        return size
 
     def _on_device(self, dataset: Dataset[Any]) -> list[Tensor]:
         tensors = cast(TensorDataset, dataset).tensors

@@ -82,7 +82,11 @@ def build_parts(config: TrainConfig, device: Device, rank: int = 0, place: Place
 def _limits(config: TrainConfig) -> Limits:
     trainer = config.trainer
     return Limits(
-        trainer.limit_train_batches, trainer.limit_val_batches, trainer.limit_test_batches, trainer.max_steps
+        train=trainer.limit_train_batches,
+        val=trainer.limit_val_batches,
+        test=trainer.limit_test_batches,
+        overfit=trainer.overfit_batches,
+        max_steps=trainer.max_steps,
     )
 
 
