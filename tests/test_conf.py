@@ -11,12 +11,7 @@ from assay.config.compose import CONF, groups, options
 from assay.config.judged import judged
 from assay.config.slots import build, judge_slot, slot_keys, try_slot
 
-TRAIN = [
-    (group, option)
-    for group in groups()
-    if group not in ("bench",)
-    for option in options(group)
-]
+TRAIN = [(group, option) for group in groups() if group not in ("bench",) for option in options(group)]
 
 
 @pytest.fixture(params=[f"{group}={option}" for group, option in TRAIN])
@@ -50,7 +45,9 @@ def test_every_target_of_every_file_passes_the_door() -> None:
     for path in sorted(CONF.rglob("*.yaml")):
         plain: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
         key = path.parent.name
-        nodes = {key: plain} if "_target_" in plain else {k: v for k, v in plain.items() if isinstance(v, dict)}
+        nodes = (
+            {key: plain} if "_target_" in plain else {k: v for k, v in plain.items() if isinstance(v, dict)}
+        )
         for name, node in nodes.items():
             if node.get("_target_"):
                 found += 1

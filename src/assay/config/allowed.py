@@ -27,7 +27,7 @@ PREFIXES = (
     "pytorch_lightning.callbacks.",
     "pytorch_lightning.loggers.",
 )
-# prefixes under which functions may be called too; elsewhere, classes alone: our own functions write files as well
+# under these, functions may be called too; elsewhere classes alone, for our own functions write files
 FUNCTIONS = ("assay.models.", "assay.training.schedules.")
 
 

@@ -27,7 +27,7 @@ def _lines(error: BaseException) -> list[str]:
     return said or [type(error).__name__]
 
 
-def unreadable(word: str, error: OverrideParseException, known: Known) -> Problem:
+def unreadable(word: str, error: Exception, known: Known) -> Problem:
     """A word that is no `key=value`, or whose value breaks Hydra's grammar."""
     key = word.partition("=")[0].lstrip("+~")
     if "=" not in word:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from assay.config.describe import show
 from assay.config.problems import Problem
+from assay.config.resolve import value_at
 from assay.config.slots import Kind, judge_slot
 
 PLUGINS = ("hydra._internal.core_plugins.", "hydra_plugins.", "assay.sweep.")
@@ -29,7 +30,7 @@ ENVIRONMENT = (
     "PYTORCH_",
     "SLURM_",
 )
-FOLDERS = {"run.dir": ".", "output_subdir": None, "job.chdir": None}
+FOLDERS = ("run.dir", "output_subdir", "job.chdir", "sweep.dir", "sweep.subdir")
 
 
 def _targets(node: Any, key: str) -> Iterator[tuple[str, Any]]:
@@ -74,9 +75,13 @@ def _plugins(plain: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
-def hydra_problems(node: DictConfig) -> list[Problem]:
-    """All problems of the node `hydra`, values unresolved: what a run resolves later cannot name code."""
+def hydra_problems(node: DictConfig, shipped: DictConfig) -> list[Problem]:
+    """All problems of the node `hydra`, beside the one that is shipped.
+
+    Values stay unresolved: what a run resolves later cannot name code.
+    """
     plain: Any = OmegaConf.to_container(node, resolve=False)
+    ours: Any = OmegaConf.to_container(shipped, resolve=False)
     problems = _plugins(plain)
     for name, callback in (plain.get("callbacks") or {}).items():
         if isinstance(callback, Mapping):
@@ -86,10 +91,9 @@ def hydra_problems(node: DictConfig) -> list[Problem]:
             what = f"hydra.job.env_set.{name} is refused: a config may not set this variable"
             notes = (f"allowed are {', '.join(f'{one}*' for one in ENVIRONMENT)}",)
             problems.append(Problem(f"hydra.job.env_set.{name}", what, notes))
-    for key, ours in FOLDERS.items():
-        group, _, name = key.rpartition(".")
-        value = plain[group][name] if group else plain[name]
-        if value != ours:
+    for key in FOLDERS:
+        value = value_at(plain, key)
+        if value != value_at(ours, key):
             what = f"hydra.{key}={show(value)} is refused: Assay itself makes the folders"
             problems.append(Problem(f"hydra.{key}", what, ("the folder of all results is output_dir",)))
     return problems

@@ -9,6 +9,7 @@ is wrong: importing torch takes seconds.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -66,7 +67,7 @@ def _rank(word: str) -> int:
 def _culprits(config_name: str, words: Sequence[str]) -> tuple[DictConfig, list[str], list[Problem]]:
     """The config without the words that cannot be added, those that can, a problem for each that cannot."""
     kept: list[str] = []
-    composed = compose_whole(config_name, [])
+    composed = _shipped(config_name)
     known = Known(_plain(composed)[0])
     problems: list[Problem] = []
     for word in sorted(words, key=_rank):
@@ -161,7 +162,7 @@ def _leaving(plain: Mapping[str, Any]) -> list[Problem]:
 def _seen(config_name: str, words: Sequence[str], slots: bool) -> tuple[DictConfig, type[Any], list[Problem]]:
     """The composed config, its schema, and all problems that can be seen together; inside `composer`."""
     composed, kept, unread = _gathered(config_name, words)
-    problems = hydra_problems(composed.hydra)
+    problems = hydra_problems(composed.hydra, _shipped(config_name).hydra)
     plain, unresolved = _plain(composed)
     schema = schema_of(config_name, plain)
     wrong = schema_problems(schema, plain)
@@ -189,13 +190,25 @@ def judged(config_name: str, overrides: Sequence[str], slots: bool = True) -> Ju
     return JudgedConfig(judge(schema, job), job, tuple(overrides), tuple(later))
 
 
-def judge_jobs(config_name: str, jobs: Sequence[Sequence[str]]) -> None:
+def judge_jobs(
+    config_name: str, jobs: Sequence[Sequence[str]], slots: Sequence[bool] = (False, True)
+) -> None:
     """Raises `UserError` with the problems of all jobs of a sweep; those that need no torch first."""
     with composer():
-        for slots in (False, True):
-            problems = [one for words in jobs for one in _seen(config_name, words, slots)[2]]
+        for with_slots in slots:
+            problems = [one for words in jobs for one in _seen(config_name, words, with_slots)[2]]
             if problems:
                 raise refuse(problems)
+
+
+def judged_frames(jobs: Sequence[Sequence[str]]) -> list[TrainConfig]:
+    """The configs of many jobs, judged without their slots, which would need torch; raises `UserError`."""
+    with composer():
+        seen = [_seen("train", words, slots=False) for words in jobs]
+        problems = [one for _, _, found in seen for one in found]
+        if problems:
+            raise refuse(problems)
+        return [judge(TrainConfig, _job(composed)) for composed, _, _ in seen]
 
 
 def composes(config_name: str, overrides: Sequence[str], resolve: bool = False) -> None:
@@ -207,8 +220,14 @@ def composes(config_name: str, overrides: Sequence[str], resolve: bool = False) 
             raise refuse([*unread, *(_placed(problem, config_name, kept) for problem in problems)])
 
 
+@cache
+def _shipped(config_name: str) -> DictConfig:
+    """The config without any word; composed once, for the jobs of a sweep are many."""
+    return compose_whole(config_name, [])
+
+
 def _defaults(config_name: str) -> dict[str, Any]:
-    return _plain(compose_whole(config_name, []))[0]
+    return _plain(_shipped(config_name))[0]
 
 
 def known_keys(config_name: str) -> list[str]:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from assay.config.compose import compose, is_group
 from assay.config.describe import show
+from assay.config.diagnose import unreadable
 from assay.config.frame import TrainConfig
 from assay.config.judge import Known, schema_problems, unknown_key
 from assay.config.problems import Problem, refuse
@@ -110,6 +112,7 @@ def _typed(whole: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
 def merged(stored: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """The stored config with what the command line changes; keys that are new since are filled in."""
     words = [word for word in overrides if not word.lstrip("+~").startswith("hydra")]
+    _readable(words, stored)
     chosen = [word for word in words if is_group(parsed(word).key_or_group)]
     shipped, plain = _plain([]), _plain(chosen)
     whole: dict[str, Any] = json.loads(json.dumps(stored))
@@ -122,6 +125,18 @@ def merged(stored: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
             _set(whole, key, value_at(plain, key))
     whole |= {"resume": None, "ckpt": None}  # what the earlier run started from is its past
     return _typed(whole, [word for word in words if word not in chosen])
+
+
+def _readable(words: Sequence[str], stored: dict[str, Any]) -> None:
+    """Raises `UserError` for words that cannot be read; those about slots come here unread."""
+    problems: list[Problem] = []
+    for word in words:
+        try:
+            parsed(word)
+        except HydraException as error:
+            problems.append(unreadable(word, error, Known(stored)))
+    if problems:
+        raise refuse(problems)
 
 
 def deferred(words: Sequence[str]) -> list[str]:

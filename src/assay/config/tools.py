@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from enum import Enum
 
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException
 
 from assay.config.words import parsed
 from assay.errors import UserError
@@ -28,7 +28,7 @@ def tool_of(words: Sequence[str]) -> tuple[Tool, tuple[str, ...]] | None:
         raise UserError(f"{asked[0]} stands alone, without {' '.join(others)}\n  for example {wanted}")
     try:
         value = parsed(asked[0]).value()
-    except OverrideParseException:
+    except HydraException:
         value = None
     folders = value if isinstance(value, list) else [value]
     count = 2 if tool is Tool.DIFF else 1

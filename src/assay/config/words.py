@@ -96,7 +96,7 @@ def parsed(word: str) -> Override:
     return OverridesParser.create().parse_override(word)
 
 
-def _values(override: Override) -> list[str]:
+def swept_words(override: Override) -> list[str]:
     """The words that a sweep over this one makes; one word if it is no sweep that can be enumerated."""
     word = str(override.input_line)
     if not override.is_discrete_sweep():
@@ -118,7 +118,7 @@ def sample_jobs(words: Sequence[str], zipped: bool = False) -> list[list[str]]:
     choices: list[list[str]] = []
     for word in words:
         try:
-            choices.append(_values(parsed(word)))
+            choices.append(swept_words(parsed(word)))
         except HydraException:
             choices.append([word])
     choices = [values for values in choices if values]
