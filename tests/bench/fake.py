@@ -36,6 +36,7 @@ class FakeDevice:
     device_s: float = 0.0  # when the device will have done all that is queued
     worked_s: float = 0.0
     interrupt_at_s: float = float("inf")
+    settled: int = 0
 
     def work(self, seconds: float) -> None:
         """Queue work of this length."""
@@ -65,6 +66,9 @@ class FakeDevice:
 
     def read(self, output: Any) -> None:
         self.host_s = max(self.host_s, self.device_s)
+
+    def settle(self) -> None:
+        self.settled += 1
 
     def pin(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor

@@ -3,7 +3,7 @@
 import pytest
 
 from assay.bench.device import Cpu
-from assay.bench.hardware import chosen, environment, find_devices, numpy_blas, torch_blas
+from assay.bench.hardware import busy, chosen, environment, find_devices, numpy_blas, torch_blas
 from assay.errors import UserError
 from tests.bench.runs import cells, run
 
@@ -46,6 +46,12 @@ def test_the_record_holds_what_a_time_depends_on() -> None:
     assert found["memory"]["free_bytes"] > 0
     assert found["versions"]["torch"] and found["git"] is not None and found["command"]
     assert found["absent"] == NO_GPU
+
+
+def test_a_busy_machine_is_told() -> None:
+    assert busy({"busy_percent": 3.0}) == []
+    (line,) = busy({"busy_percent": 80.4})
+    assert line.startswith("other programs use 80 % of this machine's CPU")
 
 
 def test_the_libraries_that_multiply_are_named() -> None:

@@ -1,5 +1,7 @@
 """The core against a device whose truth is known."""
 
+import json
+import math
 import random
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +10,7 @@ import pytest
 import torch
 
 from assay.bench.measure import Interrupted, Rule, measure
-from assay.bench.measurement import Check, Limit, Measurement
+from assay.bench.measurement import Check, Limit, Measurement, from_json, to_json
 from tests.bench.fake import FakeDevice, job
 
 
@@ -57,6 +59,27 @@ def test_a_missing_synchronize_is_caught_and_named() -> None:
     assert found.status == "invalid"
     assert "missing synchronize" in found.reason
     assert found.times == ()
+
+
+def test_a_host_that_is_late_once_is_not_accused() -> None:
+    device = FakeDevice()
+    reads = 0
+
+    def read_late_once(output: object) -> None:
+        nonlocal reads
+        reads += 1
+        device.host_s += 0.05 if reads in (1, 3) else 0.0
+
+    device.read = read_late_once  # type: ignore[method-assign]
+    found = only(measure([job(device, 5e-3)], deadline=10.0))
+    assert found.ok
+
+
+def test_a_missing_synchronize_of_long_work_is_not_queued_a_thousand_times() -> None:
+    device = FakeDevice(synchronizes=False)
+    found = only(measure([job(device, 10.0)], deadline=100.0))
+    assert "missing synchronize" in found.reason
+    assert device.worked_s <= 50.0
 
 
 def test_clocks_that_disagree_are_told() -> None:
@@ -121,10 +144,11 @@ def test_a_wrong_product_has_no_time() -> None:
     wrong = job(FakeDevice(), 1e-3, check=lambda output: Check(0.3, 1e-5))
     found = only(measure([wrong], deadline=10.0))
     assert found.status == "invalid"
-    assert found.reason == "wrong result: error 0.3 against float64, at most 1e-05 is right"
+    assert found.reason == "wrong result: error 3.0e-01 against float64, at most 1.0e-05 is right"
     assert found.times == ()
-    missing = only(measure([job(FakeDevice(), 1e-3, check=lambda output: Check(float("nan"), 1e-5))], 10.0))
-    assert missing.status == "invalid"
+    missing = only(measure([job(FakeDevice(), 1e-3, check=lambda output: Check.of(math.nan, 1e-5))], 10.0))
+    assert missing.reason.startswith("wrong result: error not finite")
+    assert from_json(json.loads(json.dumps(to_json(missing), allow_nan=False))) == missing
 
 
 def test_throttling_is_told_with_its_reason_and_the_fallen_clock() -> None:
@@ -168,6 +192,14 @@ def test_drift_meets_all_jobs_alike() -> None:
     jobs = [job(device, drifting, name) for name in ("a", "b", "c")]
     medians = [m.median_s for m in measure(jobs, 3.0, rule=Rule(width=0.0, most=50))]
     assert max(medians) / min(medians) < 1.05
+
+
+def test_the_threads_of_another_library_are_given_time_to_sleep() -> None:
+    alike, mixed = FakeDevice(), FakeDevice()
+    measure([job(alike, 5e-3, "a"), job(alike, 5e-3, "b")], deadline=10.0)
+    measure([job(mixed, 5e-3, "a"), job(mixed, 5e-3, "b", pool="numpy")], deadline=10.0)
+    assert alike.settled == 3  # before each is prepared, and once before the rounds
+    assert mixed.settled > 10
 
 
 def test_the_deadline_is_kept() -> None:

@@ -24,6 +24,9 @@ from assay.bench.nvml import NvmlSensors
 from assay.run.device import cpu_name
 
 Kind = Literal["cpu", "cuda", "mps"]
+SPIN_S = (
+    0.05  # OpenBLAS's idle threads spin for 2^26 clock ticks, up to 30 ms, on the cores of whoever is next
+)
 Mark = Any  # a point on the device's own time line
 
 
@@ -51,6 +54,10 @@ class Device(Protocol):
 
     def read(self, output: Any) -> None:
         """Bring one value to the host: impossible before the work that makes it is done."""
+        ...
+
+    def settle(self) -> None:
+        """Wait until the threads of another library have gone to sleep."""
         ...
 
     def pin(self, tensor: Tensor) -> Tensor:
@@ -101,6 +108,9 @@ class Cpu:
     def read(self, output: Any) -> None:
         read_one(output)
 
+    def settle(self) -> None:
+        time.sleep(SPIN_S)
+
     def pin(self, tensor: Tensor) -> Tensor:
         raise NotImplementedError("memory is pinned for a GPU")
 
@@ -148,6 +158,9 @@ class Cuda:
     def read(self, output: Any) -> None:
         read_one(output)
 
+    def settle(self) -> None:
+        return None
+
     def pin(self, tensor: Tensor) -> Tensor:
         return tensor.pin_memory()
 
@@ -189,6 +202,9 @@ class Mps:
 
     def read(self, output: Any) -> None:
         read_one(output)
+
+    def settle(self) -> None:
+        return None
 
     def pin(self, tensor: Tensor) -> Tensor:
         raise NotImplementedError("an Apple GPU shares the host's memory")

@@ -23,6 +23,8 @@ from assay.run.device import cpu_name, probe_cuda, why_no_cuda
 from assay.run.folder import provenance
 from assay.run.place import usable_cores
 
+BUSY_PERCENT = 15.0
+
 
 def find_devices(wanted: str | Sequence[str]) -> tuple[list[Device], dict[str, str]]:
     """The devices to measure, and for `auto` why a kind is absent.
@@ -60,6 +62,7 @@ def environment(devices: Sequence[Device], absent: Mapping[str, str]) -> dict[st
     return {
         **provenance(),
         "system": platform.platform(),
+        "busy_percent": psutil.cpu_percent(interval=0.3),  # by others: this process is asleep
         "cpu": _cpu(),
         "memory": {"total_bytes": psutil.virtual_memory().total, "free_bytes": free_host_memory()},
         "torch": {
@@ -121,6 +124,14 @@ def _gpu(index: int) -> dict[str, Any]:
         "sensors": sensors.absent or sensors.reading(),
         "peak": f"{gpu_peak(properties.name).source} ({DATE})",
     }
+
+
+def busy(around: Mapping[str, Any]) -> list[str]:
+    """A line of warning where other programs were using the CPU when the bench began."""
+    percent = around["busy_percent"]
+    if percent < BUSY_PERCENT:
+        return []
+    return [f"other programs use {percent:.0f} % of this machine's CPU: times on it are not to be relied on"]
 
 
 def measure(config: HardwareConfig, session: Session) -> None:

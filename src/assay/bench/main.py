@@ -1,5 +1,6 @@
 """`bench.py` after its config was judged: measure, report, write, print."""
 
+import dataclasses
 import importlib
 import sys
 from collections.abc import Generator, Mapping
@@ -13,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from assay.bench import compare, folder
 from assay.bench.device import Device
-from assay.bench.hardware import environment, find_devices
+from assay.bench.hardware import busy, environment, find_devices
 from assay.bench.measurement import Record
 from assay.bench.report import Report
 from assay.bench.session import Session
@@ -71,6 +72,7 @@ def _run(
         print("interrupted before anything was measured", file=sys.stderr)
         return INTERRUPTED
     report = bench.report(config, session.record)
+    report = dataclasses.replace(report, lines=(*report.lines, *busy(around)))
     path = folder.create(Path(config.output_dir), config.bench)
     folder.write(path, config.bench, status, plain, around, session.record, report)
     show(report, screen)

@@ -82,7 +82,7 @@ class Inputs:
         error = float((rows - self.reference).norm() / self.reference.norm())
         limit = error_limit(precision, self.size)
         tf32 = precision == "float32" and limit < error < error_limit("tf32", self.size)
-        return Check(error, limit, "; that is TF32's error, not float32's" if tf32 else "")
+        return Check.of(error, limit, "; that is TF32's error, not float32's" if tf32 else "")
 
 
 def error_limit(precision: str, size: int) -> float:
@@ -110,7 +110,7 @@ def _jobs(size: int, config: MatmulConfig, threads: Sequence[int], session: Sess
     for device in session.devices:
         formats = [name for name in config.dtypes if name in device.precisions]
         if device.kind == "cpu":
-            jobs += _cpu_jobs(inputs, device, formats, threads)
+            jobs += cpu_jobs(inputs, device, formats, threads)
             continue
         jobs += [
             _job(inputs, device, name, "torch", partial(_product, inputs, device, name)) for name in formats
@@ -131,7 +131,7 @@ def _rank(task: Task, most: int) -> int:
     return 2 if task.by == "numpy" else 0 if task.threads == most else 4
 
 
-def _cpu_jobs(inputs: Inputs, device: Device, formats: Sequence[str], threads: Sequence[int]) -> list[Job]:
+def cpu_jobs(inputs: Inputs, device: Device, formats: Sequence[str], threads: Sequence[int]) -> list[Job]:
     most = max(threads)
     jobs: list[Job] = []
     for name in formats:
@@ -159,6 +159,7 @@ def _job(
         needs=_needs(n, dtype, on_host=device.kind == "cpu", made="matrices" in vars(inputs)),
         check=partial(inputs.check, precision=precision),
         setting=partial(_setting, threads, precision),
+        pool=by.partition(",")[0],
         limit=peak_of(device.kind, device.title, threads).arithmetic(precision),
     )
 
@@ -212,5 +213,6 @@ def _sustain(device: Device, seconds: float, config: MatmulConfig, threads: int,
     count = threads if device.kind == "cpu" else None
     inputs = Inputs(max(short), config.seed)
     job = _job(inputs, device, "float32", "torch", partial(_product, inputs, device, "float32"), count)
-    rule = Rule(width=0.0, most=100_000, sample_s=0.0, warm_s=0.0)
+    # long times, or reading the sensors after each would let the device rest
+    rule = Rule(width=0.0, most=100_000, sample_s=0.05, warm_s=0.0)
     session.measure([replace(job, task=replace(job.task, what="sustained"))], seconds, rule)

@@ -108,7 +108,7 @@ def _headline(size: int, found: Sequence[Measurement], record: Record) -> Table:
                 words.seconds(m.median_s) if m.ok else "",
                 words.rate(m) if m.ok else "",
                 words.share(m) if m.ok else "",
-                f"{m.check.error:.1e}" if m.check else "",
+                str(m.check or ""),
                 words.notes(m),
             )
         )
@@ -128,13 +128,13 @@ def _sustained(found: Measurement) -> dict[str, Any]:
     """Burst is the first half second after a pause, sustained the second half of the run."""
     times, spent, burst = found.times, 0.0, 0
     while burst < len(times) and (spent < 0.5 or burst < 3):
-        spent += times[burst]
+        spent += times[burst] * found.calls
         burst += 1
     flop = found.task.flop or 0.0
     return {
         "device": found.task.device,
         "size": found.task.size,
-        "seconds": sum(times),
+        "seconds": sum(times) * found.calls,
         "burst_tflops": flop / median(times[:burst]) / 1e12,
         "sustained_tflops": flop / median(times[len(times) // 2 :]) / 1e12,
     }
@@ -195,6 +195,6 @@ def _figures(record: Record, marks: dict[str, dict[str, int | None]]) -> tuple[F
 def _over_time(found: Measurement) -> tuple[tuple[float, float], ...]:
     spent, points = 0.0, list[tuple[float, float]]()
     for seconds in found.times:
-        spent += seconds
+        spent += seconds * found.calls
         points.append((spent, (found.task.flop or 0.0) / seconds / 1e12))
     return tuple(points)

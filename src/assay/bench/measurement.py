@@ -1,5 +1,6 @@
 """What was measured: a task in words, and its raw times. Everything else is derived from these two."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -48,13 +49,20 @@ class Limit:
 class Check:
     """A result against float64: the relative error and the largest one that is right."""
 
-    error: float
+    error: float | None  # None where the result has NaN or infinite values: JSON has neither
     limit: float
     suspicion: str = ""  # what a wrong result looks like
 
+    @classmethod
+    def of(cls, error: float, limit: float, suspicion: str = "") -> "Check":
+        return cls(error if math.isfinite(error) else None, limit, suspicion)
+
     @property
     def right(self) -> bool:
-        return self.error <= self.limit  # False for NaN too
+        return self.error is not None and self.error <= self.limit
+
+    def __str__(self) -> str:
+        return "not finite" if self.error is None else f"{self.error:.1e}"
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def _check(model: nn.Module, x: Tensor, output: Tensor) -> Check:
         right = model.cpu().double()(few.double())
         model.float().to(place)
         error = float((output[:64].cpu().double() - right).norm() / right.norm())
-    return Check(error, ERROR_LIMIT)
+    return Check.of(error, ERROR_LIMIT)
 
 
 def report(config: ModelConfig, record: Record) -> Report:

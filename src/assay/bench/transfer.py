@@ -95,7 +95,7 @@ def _copier(what: str, by: str, device: Device, size: int, seed: int) -> Callabl
 def same(output: Tensor, size: int, seed: int) -> Check:
     """Every number that was moved is still the same."""
     wrong = int((output.cpu() != block(size, seed)).sum())
-    return Check(float(wrong), 0.0, f"; {wrong} numbers changed on the way" if wrong else "")
+    return Check.of(float(wrong), 0.0, f"; {wrong} numbers changed on the way" if wrong else "")
 
 
 def _sum_jobs(size: int, devices: Sequence[Device], threads: Sequence[int], seed: int) -> list[Job]:
@@ -136,7 +136,7 @@ def _adder(size: int, device: Device, by: str, seed: int) -> Callable[[], Any]:
 def _right_sum(output: Tensor, size: int, seed: int) -> Check:
     a, b = _pair(size, seed)
     right = a.double() + b.double()
-    return Check(float((output.cpu().double() - right).norm() / right.norm()), 1e-7)
+    return Check.of(float((output.cpu().double() - right).norm() / right.norm()), 1e-7)
 
 
 def report(config: TransferConfig, record: Record) -> Report:
