@@ -61,7 +61,7 @@ def _write_test_row(
 def draw_figures(folder: RunFolder, parts: Parts, view: TensorBoard) -> None:
     """Pictures of what the run's files and its last test hold."""
     step = folder.result["steps"]
-    drawn = {"curves": figures.curves(folder.path / "metrics.csv")}
+    drawn = {"curves": figures.curves(folder.path / "metrics.csv")} if folder.result["epochs"] else {}
     if parts.classifier.tested:
         logits = torch.cat([logits for logits, _ in parts.classifier.tested])
         labels = torch.cat([labels for _, labels in parts.classifier.tested])

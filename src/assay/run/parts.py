@@ -1,6 +1,7 @@
 """From the judged config to the objects of a run; behind this door nothing knows the config."""
 
 import random
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,12 @@ def build_loggers(config: TrainConfig, folder: Path) -> list[Logger]:
         cast(Logger, build(node, f"logger.{name}", save_dir=str(folder)))
         for name, node in (config.logger or {}).items()
     ]
+
+
+def check_loggers(config: TrainConfig) -> None:
+    """Raises `UserError` for a logger whose package is not installed, before a run folder is made."""
+    with tempfile.TemporaryDirectory() as folder:
+        build_loggers(config, Path(folder))
 
 
 def build_callbacks(config: TrainConfig) -> list[Callback]:

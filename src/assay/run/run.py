@@ -19,7 +19,7 @@ from assay.run.fit import FitJob, fit
 from assay.run.folder import RunFolder, provenance, versions
 from assay.run.identity import config_id, plain
 from assay.run.logs import logs_to
-from assay.run.parts import Parts, build_parts
+from assay.run.parts import Parts, build_parts, check_loggers
 from assay.run.place import WHOLE, Place
 from assay.run.resume import stored_run
 from assay.run.signals import StopRequest, stop_requests
@@ -57,6 +57,8 @@ def execute(
     if folder is not None and "device" in folder.result:  # another number would change the last bits
         place = replace(place, threads=folder.result["device"]["threads"])
     parts = build_parts(config, device, place=place)
+    start = _start_weights(config, parts)
+    check_loggers(config)
     if folder is None:
         folder = RunFolder.create(Path(config.output_dir), config.name)
     _open_books(folder, config, overrides, device, parts)
@@ -67,7 +69,7 @@ def execute(
             closing(TensorBoard(folder.path)) as view,
         ):
             screen.introduce(console, folder.path, device, parts, config.seed)
-            _stages(config, folder, device, parts, console, request, view)
+            _stages(config, folder, device, parts, start, console, request, view)
     except (RunFailed, UserError) as error:
         print(f"{folder.result['status']}: {error}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1
@@ -89,13 +91,11 @@ def _stages(
     folder: RunFolder,
     device: Device,
     parts: Parts,
+    start: Path | None,
     console: Console,
     request: StopRequest,
     view: TensorBoard,
 ) -> None:
-    tested = checkpoint_file(config.ckpt) if config.ckpt else None
-    if tested is not None:
-        load_weights(parts.classifier, tested)
     history = History()
     if "fit" in config.stages:
         began = time.perf_counter()
@@ -105,19 +105,29 @@ def _stages(
         finally:
             before = folder.result["seconds"]["fit"] or 0.0
             folder.result["seconds"] |= {"fit": before + time.perf_counter() - began}
-        tested = folder.checkpoints / "best.ckpt"
+        start = folder.checkpoints / "best.ckpt"
         _report_fit(folder, history)
-    elif tested is None:
-        raise UserError(
-            f"stages: {list(config.stages)} needs trained weights\n"
-            "give ckpt=<run folder or checkpoint>, or put fit first: 'stages=[fit,test]'"
-        )
+    assert start is not None
     for split in ("validate", "test"):
         if split in config.stages:
             began = time.perf_counter()
-            evaluate(split, config, folder, device, parts, tested, history, view)
+            evaluate(split, config, folder, device, parts, start, history, view)
             folder.result["seconds"] |= {split: time.perf_counter() - began}
     draw_figures(folder, parts, view)
+
+
+def _start_weights(config: TrainConfig, parts: Parts) -> Path | None:
+    """Load what `ckpt` names, if anything. Raises `UserError`, also where no stage gives weights to test."""
+    if config.ckpt is not None:
+        path = checkpoint_file(config.ckpt)
+        load_weights(parts.classifier, path)
+        return path
+    if "fit" not in config.stages:
+        raise UserError(
+            f"stages=[{','.join(config.stages)}] needs trained weights\n"
+            "give ckpt=<run folder or checkpoint>, or put fit first: 'stages=[fit,test]'"
+        )
+    return None
 
 
 def _report_fit(folder: RunFolder, history: History) -> None:

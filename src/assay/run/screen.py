@@ -64,22 +64,23 @@ def conclude(console: Console, folder: Path, result: Mapping[str, Any], output_d
         )
     rate = result["samples_per_second"]
     speed = f", {rate:,.0f} samples/s in training" if rate else ""
+    fitting = f"{seconds['fit']:.1f} s fitting, " if seconds["fit"] else ""
     console.print(
-        f"{seconds['fit']:.1f} s fitting, {seconds['total']:.1f} s in all{speed}",
+        f"{fitting}{seconds['total']:.1f} s in all{speed}",
         highlight=False,
         soft_wrap=True,
     )
-    for what, command in next_commands(folder, output_dir).items():
+    for what, command in next_commands(folder, result, output_dir).items():
         console.print(f"{what:<9}{command}", highlight=False, markup=False, soft_wrap=True)
 
 
-def next_commands(folder: Path, output_dir: Path) -> dict[str, str]:
+def next_commands(folder: Path, result: Mapping[str, Any], output_dir: Path) -> dict[str, str]:
     """Commands to copy, quoted for a shell."""
-    return {
-        "curves": shlex.join(["tensorboard", "--logdir", str(output_dir)]),
-        "test": train_command("stages=[test]", f"ckpt={folder}"),
-        "resume": resume_command(folder),
-    }
+    curves = {"curves": shlex.join(["tensorboard", "--logdir", str(output_dir)])}
+    if not result["epochs"]:
+        return curves  # nothing was trained
+    test = train_command("stages=[test]", f"ckpt={folder}")
+    return {**curves, "test": test, "resume": resume_command(folder)}
 
 
 def resume_command(folder: Path) -> str:

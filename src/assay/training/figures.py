@@ -41,7 +41,7 @@ def confusion(logits: Tensor, labels: Tensor) -> Figure:
     counts = multiclass_confusion_matrix(logits, labels, num_classes=classes)
     figure = Figure(figsize=(6, 5.5), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(counts.float().log1p(), cmap="Blues")
+    axes.imshow(counts.float().log1p().numpy(), cmap="Blues")
     for true in range(classes):
         for taken in range(classes):
             shade = "white" if counts[true, taken] > counts.max() / 10 else "black"
@@ -59,7 +59,7 @@ def mistakes(images: Tensor, logits: Tensor, labels: Tensor) -> Figure:
     worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][:MISTAKES]
     figure = Figure(figsize=(7, 7.6), layout="constrained")
     for index, axes in zip(worst.tolist(), figure.subplots(5, 5).flat, strict=False):
-        axes.imshow(images[index, 0], cmap="gray")
+        axes.imshow(images[index, 0].numpy(), cmap="gray")
         axes.set_title(f"{int(labels[index])} taken for {int(taken[index])}\n{confidence[index]:.0%}", size=7)
     for axes in figure.axes:
         axes.set_axis_off()
