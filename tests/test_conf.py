@@ -42,7 +42,7 @@ def test_every_bench_is_judged(bench: str) -> None:
 
 def test_every_target_of_every_file_passes_the_door() -> None:
     found = 0
-    for path in sorted(CONF.rglob("*.yaml")):
+    for path in sorted(CONF.glob("*/*.yaml")):  # what lies deeper are Hydra's own plugins
         plain: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
         key = path.parent.name
         nodes = (

@@ -84,7 +84,9 @@ def _judged(name: str, line: CommandLine) -> JudgedConfig[object] | None:
         return None
     if not line.multirun:
         return judged(name, line.overrides)
-    judge_jobs(name, sample_jobs(line.overrides, zipped="sweep.mode=zip" in line.overrides))
+    # frames alone: the sweeper judges the slots of the jobs that are still to run, others need no torch
+    jobs = sample_jobs(line.overrides, zipped="sweep.mode=zip" in line.overrides)
+    judge_jobs(name, jobs, slots=(False,) if name == "train" else (False, True))
     return None
 
 
