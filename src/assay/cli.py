@@ -4,6 +4,7 @@ The order is what a person feels: help and refusals answer before torch is impor
 before the whole config is judged, and Hydra does what it does well: `--cfg`, `--info`, sweeps, completion.
 """
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -55,10 +56,7 @@ def _command(name: str, job: Job) -> int:
     try:
         line = command_line(sys.argv[1:])
         if line.help:
-            from assay.config.help import page
-
-            print(page(name))
-            return 0
+            return _help(name)
         asked = tool_of(line.overrides) if name == "train" else None
         if asked is not None:
             return _tool(*asked)
@@ -73,6 +71,16 @@ def _command(name: str, job: Job) -> int:
         return 128 + stopped.signum
     except KeyboardInterrupt:
         return 130
+
+
+def _help(name: str) -> int:
+    from assay.config.help import page
+
+    try:
+        print(page(name), flush=True)
+    except BrokenPipeError:  # `--help | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 def _judged(name: str, line: CommandLine) -> JudgedConfig[object] | None:

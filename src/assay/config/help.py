@@ -39,7 +39,7 @@ PAGES: Mapping[str, Page] = {
             ("python train.py model=cnn device=gpu name=first_try", "a convolutional net on the GPU"),
             ("python train.py -m optimizer=sgd,adam seed=0,1,2", "a sweep: six runs and their leaderboard"),
             ("python train.py resume=last", "go on with an interrupted run"),
-            ("python train.py stages=[test] ckpt=outputs/runs/<run>", "test a run's best checkpoint again"),
+            ("python train.py 'stages=[test]' ckpt=outputs/runs/<run>", "test a run's best checkpoint again"),
         ),
         "python train.py [group=option] [key=value] ...   (-m to sweep over key=a,b)",
     ),
@@ -47,17 +47,17 @@ PAGES: Mapping[str, Page] = {
         "Measure what the lesson claims: one bench a claim, each with its device, method and spread.",
         (
             ("python bench.py", "CPU against GPU on a 10,000 x 10,000 product"),
-            ("python bench.py sizes=[1024,2048] dtypes=[float32] seconds=30", "smaller, within a budget"),
+            ("python bench.py 'sizes=[1024,2048]' seconds=30", "smaller, within a budget"),
             ("python bench.py bench=hardware", "what this machine has, and what is wrong with it"),
             ("python bench.py bench=autograd", "gradients against calculus, and what they cost"),
             ("python bench.py bench=training", "an epoch against the bare loop"),
-            ("python bench.py compare=[outputs/bench/A,outputs/bench/B]", "faster, slower, or the same"),
+            ("python bench.py 'compare=[outputs/bench/A,outputs/bench/B]'", "faster, slower, or the same"),
         ),
         "python bench.py [bench=name] [key=value] ...",
     ),
 }
 TOOLS = (
-    ("diff=[outputs/runs/A,outputs/runs/B]", "what differs: config, versions, git, data, results"),
+    ("'diff=[outputs/runs/A,outputs/runs/B]'", "what differs: config, versions, git, data, results"),
     ("reproduce=outputs/runs/A", "run it again; bit-identical or not"),
 )
 
