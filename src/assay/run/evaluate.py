@@ -1,9 +1,11 @@
 """The stages after fitting: validation, test, and pictures of what came out."""
 
+import logging
 from pathlib import Path
 from typing import Literal
 
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch.utils.data import TensorDataset
 
 from assay.config.frame import TrainConfig
@@ -14,6 +16,8 @@ from assay.run.weights import load_weights
 from assay.training import figures
 from assay.training.record import History, MetricsFile, evaluation
 from assay.training.tensorboard import TensorBoard
+
+log = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -35,6 +39,7 @@ def evaluate(
         devices=device.single,
         logger=False,
         enable_checkpointing=False,
+        plugins=[LightningEnvironment()],  # and not SLURM's, whatever started this process
         max_epochs=1,
     )  # fmt: skip
     run, split = (trainer.test, "test") if stage == "test" else (trainer.validate, "val")
@@ -70,5 +75,8 @@ def draw_figures(folder: RunFolder, parts: Parts, view: TensorBoard) -> None:
         if isinstance(samples, TensorDataset) and samples.tensors[0].ndim == 4:
             drawn["mistakes"] = figures.mistakes(samples.tensors[0], logits, labels)
     for name, figure in drawn.items():
-        figures.save(figure, folder.figures / f"{name}.png")
         view.log_figure(name, figure, step)
+        try:
+            figures.save(figure, folder.figures / f"{name}.png")
+        except OSError as error:  # a view of the result, which stands without it
+            log.warning("the picture %s.png cannot be written: %s", name, error)

@@ -10,20 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-import torch
 import torch.multiprocessing as mp
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from pytorch_lightning.callbacks import LambdaCallback
 from rich.console import Console
 from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
 from assay.config.frame import TrainConfig
-from assay.errors import Interrupted, RunFailed
+from assay.errors import Diverged, Interrupted, RunFailed, UserError
 from assay.run.device import Device
 from assay.run.logs import logs_to
+from assay.run.memory import explained_out_of_memory
 from assay.run.parts import Parts, build_callbacks, build_loggers, build_parts, make_trainer
+from assay.run.resume import resume_point, settle
 from assay.run.signals import StopRequest, stop_requests
 from assay.training.checkpoint import Checkpoints, DurableIO
-from assay.training.durable import load_verified, sidecar
+from assay.training.durable import facts_of, load_verified, previous, sidecar
 from assay.training.progress import ProgressLine
 from assay.training.record import History, Recorder
 from assay.training.tensorboard import TensorBoard
@@ -50,15 +52,26 @@ def fit(job: FitJob, parts: Parts, console: Console, request: StopRequest, view:
 
     Raises `Interrupted` after saving, `Diverged`, or `RunFailed` when the memory does not suffice.
     """
+    point = resume_point(job.last, job.config)
+    if point is not None:
+        settle(job.last, point.state)
     if job.device.count == 1:
         return fit_here(job, parts, console, request, view)
     _fit_in_processes(job, request)
-    return saved_history(job.last)
+    history = saved_history(job.last)
+    assert history is not None
+    return history
 
 
-def saved_history(checkpoint: Path) -> History:
-    """What had been measured when the checkpoint was written."""
-    state, _ = load_verified(checkpoint, map_location="cpu")
+def saved_history(checkpoint: Path) -> History | None:
+    """What had been measured when the newest undamaged checkpoint was written; None where there is none."""
+    if not (checkpoint.exists() or previous(checkpoint).exists()):
+        return None
+    try:
+        state, _ = load_verified(checkpoint, map_location="cpu")
+    except UserError as error:
+        log.warning("%s", error)
+        return None
     return History.from_state(state["callbacks"]["Recorder"])
 
 
@@ -68,9 +81,8 @@ def fit_here(job: FitJob, parts: Parts, console: Console, request: StopRequest, 
     steps, seconds = _every(trainer_config.checkpoint_every)
     checkpoints = Checkpoints(job.last.parent, recorder, steps, seconds)
     started = sidecar(job.last).exists()
-    if started:
-        state, _ = load_verified(job.last, map_location="cpu")
-        view.purge_step = state["global_step"] + 1
+    if any(job.folder.glob("events.out.tfevents.*")):  # the points after the checkpoint are of a lost run
+        view.purge_step = facts_of(job.last)["step"] + 1 if started else 0
     trainer = make_trainer(
         config,
         job.device,
@@ -82,12 +94,14 @@ def fit_here(job: FitJob, parts: Parts, console: Console, request: StopRequest, 
         limit_val_batches=0 if trainer_config.limit_val_batches in (0, 0.0) else 1.0,
         detect_anomaly=trainer_config.detect_anomaly,
         profiler=trainer_config.profiler,
-        plugins=[DurableIO(job.facts)],
+        # this environment and no other: under SLURM, Lightning would take the job's signals for itself
+        plugins=[DurableIO(job.facts), LightningEnvironment()],
         logger=[view, *build_loggers(config, job.folder)],
         callbacks=[
             recorder,
             ProgressLine(console, recorder, parts.total_steps, parts.max_epochs),
             *build_callbacks(config),
+            LambdaCallback(on_train_start=lambda *_: request.take_sigterm()),
             checkpoints,
         ],
     )
@@ -98,13 +112,15 @@ def fit_here(job: FitJob, parts: Parts, console: Console, request: StopRequest, 
 
     request.ask = ask
     try:
-        with explained_out_of_memory(config, parts):
+        with explained_out_of_memory(config), kept_last(job.last):
             trainer.fit(
                 parts.classifier,
                 datamodule=parts.data,
                 ckpt_path=str(job.last) if started else None,
                 weights_only=True,
             )
+        if parts.classifier.stop_requested:  # asked after the last checkpoint
+            raise Interrupted(checkpoints.signum or signal.SIGTERM)
     finally:
         request.ask = None
         recorder.close()
@@ -120,27 +136,15 @@ def _every(text: str | None) -> tuple[int | None, float | None]:
 
 
 @contextmanager
-def explained_out_of_memory(config: TrainConfig, parts: Parts) -> Generator[None]:
-    """Turn an allocation that failed into a `RunFailed` that says what was asked and what to try."""
+def kept_last(last: Path) -> Generator[None]:
+    """Say of a run that diverges inside the block which finite checkpoint is left."""
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
-        text = str(error)
-        if (
-            not isinstance(error, (MemoryError, torch.OutOfMemoryError))
-            and "can't allocate memory" not in text
-        ):
-            raise
-        size = parts.data.source.batch_size
-        peak = (
-            torch.cuda.max_memory_allocated()
-            if isinstance(error, torch.OutOfMemoryError) and torch.cuda.is_available()
-            else psutil.Process().memory_info().rss
+    except Diverged as error:
+        left = (
+            f"the last finite checkpoint is kept: {last}" if last.exists() else "there is no checkpoint yet"
         )
-        raise RunFailed(
-            f"out of memory with data.batch_size={size} (peak {peak / 2**30:.2f} GiB)\n"
-            f"try data.batch_size={max(1, size // 2)}, or a smaller model.width"
-        ) from error
+        raise Diverged(f"{error}\n{left}") from error
 
 
 def _fit_in_processes(job: FitJob, request: StopRequest) -> None:

@@ -2,26 +2,33 @@
 
 import hashlib
 import json
-import os
 import platform
 import secrets
 import shlex
-import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import psutil
 import yaml
+from filelock import FileLock, Timeout
 
 from assay.config.compose import PROJECT
-from assay.training.atomic import write_durably
+from assay.errors import UserError
+from assay.run.process import is_alive, this_process
+from assay.run.signals import slurm_job
+from assay.training.atomic import remove_strays, write_durably
 
-PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "tensorboard", "numpy")
+__all__ = ["RunFolder", "git_state", "is_alive", "provenance", "versions"]
+PACKAGES = (
+    *("assay", "torch", "torchvision", "pytorch-lightning"),
+    *("hydra-core", "omegaconf", "tensorboard", "numpy"),
+)
+LOCK_PATIENCE = 10.0  # seconds; children of a killed run keep its lock until they notice
 
 
 class RunFolder:
@@ -33,30 +40,84 @@ class RunFolder:
 
     @classmethod
     def create(cls, output_dir: Path, name: str | None) -> "RunFolder":
-        """A new folder under `output_dir`/runs; two runs started in the same second get two."""
+        """A new folder under `output_dir`/runs; two runs started in the same second get two.
+
+        Raises `UserError` where it cannot be made.
+        """
         moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         while True:
             path = output_dir / "runs" / "-".join([moment, *filter(None, [name]), secrets.token_hex(3)])
             try:
                 path.mkdir(parents=True)
-            except FileExistsError:
-                continue
+            except OSError as error:
+                if path.is_dir():
+                    continue
+                raise UserError(
+                    f"output_dir: {output_dir} cannot be written to: {error.strerror or error}\n"
+                    "set output_dir to a folder that you may write to"
+                ) from error
             return cls(path)
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
         """An existing folder, with what its `result.json` says."""
         folder = cls(path)
-        folder.result = json.loads((path / "result.json").read_text())
+        try:
+            folder.result = json.loads((path / "result.json").read_text(encoding="utf-8"))
+            _ = folder.result["status"], folder.result["process"]["pid"]
+        except FileNotFoundError:
+            raise UserError(f"{path}: no run folder: it has no result.json") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path / 'result.json'} cannot be read: {error!r}") from None
         return folder
 
     @property
     def status(self) -> str:
         """That of `result.json`; a run whose process is gone was interrupted, whatever it last wrote."""
         status = self.result["status"]
-        if status == "running" and is_alive(self.result["process"]) is False:
-            return "interrupted"
-        return status
+        return "interrupted" if status == "running" and not self.is_held() else status
+
+    def is_held(self) -> bool:
+        """Whether a living process has the folder: by its pid, or by the lock where that tells nothing."""
+        alive = is_alive(self.result["process"])
+        if alive is not None:
+            return alive
+        lock = self._lock()
+        try:
+            lock.acquire(timeout=0)
+        except (Timeout, OSError):  # a file system without locks: then nobody here can say that it is dead
+            return True
+        lock.release()
+        return False
+
+    @contextmanager
+    def claimed(self) -> Generator[None]:
+        """Hold the folder inside the block. Raises `UserError`, with the holder, if another process has it.
+
+        What a killed holder left half-written is removed.
+        """
+        lock = self._lock()
+        try:
+            lock.acquire(timeout=LOCK_PATIENCE if self.result and not self.is_held() else 0)
+        except Timeout:
+            raise UserError(self._held()) from None
+        try:
+            remove_strays(self.path)
+            yield
+        finally:
+            lock.release()
+
+    def _lock(self) -> FileLock:
+        return FileLock(self.path / ".lock", is_singleton=False)
+
+    def _held(self) -> str:
+        if not (self.path / "result.json").exists():
+            return f"{self.path} is held by another process that just began"
+        holder = RunFolder.open(self.path).result["process"]
+        return (
+            f"{self.path} is still running (process {holder['pid']} on {holder['host']})\n"
+            "stop it first, or wait for its end"
+        )
 
     @property
     def checkpoints(self) -> Path:
@@ -73,8 +134,8 @@ class RunFolder:
         write_durably(self.path / "result.json", text.encode())
 
     def write_config(self, resolved: Mapping[str, Any], overrides: list[str]) -> None:
-        (self.path / "config.yaml").write_text(yaml.safe_dump(dict(resolved), sort_keys=False))
-        (self.path / "overrides.yaml").write_text(yaml.safe_dump(overrides))
+        for name, content in {"config.yaml": dict(resolved), "overrides.yaml": overrides}.items():
+            write_durably(self.path / name, yaml.safe_dump(content, sort_keys=False).encode())
 
 
 def provenance() -> dict[str, Any]:
@@ -82,11 +143,8 @@ def provenance() -> dict[str, Any]:
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "process": {
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "created": psutil.Process().create_time(),
-        },
+        "process": this_process(),
+        "slurm_job": slurm_job(),
         "versions": {"python": platform.python_version(), **versions()},
         "git": git_state(),
     }
@@ -112,13 +170,3 @@ def git_state() -> dict[str, Any] | None:
 def _git(*words: str) -> str:
     command = ["git", "-C", str(PROJECT), *words]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
-def is_alive(process: Mapping[str, Any]) -> bool | None:
-    """Whether the process that holds a run still runs; None where it runs, or ran, on another host."""
-    if process["host"] != socket.gethostname():
-        return None
-    try:
-        return abs(psutil.Process(process["pid"]).create_time() - process["created"]) < 1.0
-    except psutil.NoSuchProcess:
-        return False

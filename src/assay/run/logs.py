@@ -3,10 +3,30 @@
 import logging
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import final
 
 CHATTY = ("pytorch_lightning", "lightning.pytorch", "lightning_fabric", "lightning.fabric")
+
+
+@final
+class _LogFile(logging.FileHandler):
+    """A disk that is full costs the log one line on the screen, not a traceback for each record."""
+
+    failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self.failed:
+            self.failed = True
+            print(f"{self.baseFilename} cannot be written: {error}", file=sys.stderr)
+
+    def close(self) -> None:
+        with suppress(OSError):  # it flushes once more what has been reported above
+            super().close()
 
 
 @contextmanager
@@ -15,7 +35,7 @@ def logs_to(path: Path) -> Generator[None]:
     for name in CHATTY:  # they print tips and device tables to the screen by themselves
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
-    file = logging.FileHandler(path, encoding="utf-8")
+    file = _LogFile(path, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     screen = logging.StreamHandler(sys.stderr)
     screen.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))

@@ -7,23 +7,29 @@ from collections.abc import Generator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from assay.config.frame import TrainConfig
+from assay.config.secrets import redact
 from assay.errors import Interrupted, RunFailed, UserError
 from assay.run import screen
 from assay.run.device import Device, resolve
 from assay.run.evaluate import draw_figures, evaluate
-from assay.run.fit import FitJob, fit
+from assay.run.fit import FitJob, fit, saved_history
 from assay.run.folder import RunFolder, provenance, versions
 from assay.run.identity import config_id, plain
 from assay.run.logs import logs_to
+from assay.run.memory import explained_out_of_memory, give_back_memory
 from assay.run.parts import Parts, build_parts, check_loggers
 from assay.run.place import WHOLE, Place
-from assay.run.resume import stored_run
+from assay.run.preflight import preflight
+from assay.run.resume import resume_point, stored_run
 from assay.run.signals import StopRequest, stop_requests
 from assay.run.weights import checkpoint_file, load_weights
+from assay.training.atomic import WriteError
+from assay.training.durable import DamagedError, facts_of
 from assay.training.record import History
 from assay.training.tensorboard import TensorBoard
 
@@ -35,12 +41,21 @@ def main(config: TrainConfig, overrides: list[str]) -> int:
     with stop_requests() as request:
         try:
             config, folder = stored_run(config, overrides)
+            if folder is not None and folder.status == "completed":
+                return _show_completed(folder, Path(config.output_dir))
             return execute(config, overrides, Console(), request, folder)
         except UserError as error:
             print(error, file=sys.stderr)
             return 2
         except Interrupted as stop:
             return 128 + stop.signum
+
+
+def _show_completed(folder: RunFolder, output_dir: Path) -> int:
+    console = Console()
+    console.print(f"{folder.path} is complete: nothing is left to train", highlight=False, soft_wrap=True)
+    screen.conclude(console, folder.path, folder.result, output_dir)
+    return 0
 
 
 def execute(
@@ -56,11 +71,35 @@ def execute(
     device = resolve(config.device, place)
     if folder is not None and "device" in folder.result:  # another number would change the last bits
         place = replace(place, threads=folder.result["device"]["threads"])
-    parts = build_parts(config, device, place=place)
+    with explained_out_of_memory(config):
+        parts = build_parts(config, device, place=place)
     start = _start_weights(config, parts)
     check_loggers(config)
+    where = folder.path if folder is not None else Path(config.output_dir)
+    preflight(where, parts, config.trainer.log_every_n_steps)
     if folder is None:
         folder = RunFolder.create(Path(config.output_dir), config.name)
+    with folder.claimed():
+        code = _run(config, overrides, folder, device, parts, start, console, request, began)
+    if code:
+        del parts
+        give_back_memory()
+    return code
+
+
+def _run(
+    config: TrainConfig,
+    overrides: list[str],
+    folder: RunFolder,
+    device: Device,
+    parts: Parts,
+    start: Path | None,
+    console: Console,
+    request: StopRequest,
+    began: float,
+) -> int:
+    """The stages of a run whose folder is ours, and its exit code."""
+    point = resume_point(folder.checkpoints / "last.ckpt", config) if "fit" in config.stages else None
     _open_books(folder, config, overrides, device, parts)
     try:
         with (
@@ -68,10 +107,14 @@ def execute(
             _status(folder, began),
             closing(TensorBoard(folder.path)) as view,
         ):
+            for warning in point.warnings if point else ():
+                log.warning(warning)
             screen.introduce(console, folder.path, device, parts, config.seed)
-            _stages(config, folder, device, parts, start, console, request, view)
+            with explained_out_of_memory(config):
+                _stages(config, folder, device, parts, start, console, request, view)
     except (RunFailed, UserError) as error:
-        print(f"{folder.result['status']}: {error}", file=sys.stderr)
+        status = error.status if isinstance(error, RunFailed) else "failed"
+        print(f"{status}: {error}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1
     except Interrupted as stop:
         print(f"interrupted; to go on: {screen.resume_command(folder.path)}", file=sys.stderr)
@@ -99,14 +142,23 @@ def _stages(
     history = History()
     if "fit" in config.stages:
         began = time.perf_counter()
-        facts = {"config_id": folder.result["config_id"], "versions": versions()}
+        facts = {
+            "config_id": folder.result["config_id"],
+            "config": redact(plain(config)),
+            "versions": versions(),
+        }
         try:
             history = fit(FitJob(config, device, folder.path, facts), parts, console, request, view)
+        except BaseException:
+            reached = saved_history(folder.checkpoints / "last.ckpt")
+            if reached is not None and reached.last:
+                folder.result |= _progress(folder, reached)
+            raise
         finally:
             before = folder.result["seconds"]["fit"] or 0.0
             folder.result["seconds"] |= {"fit": before + time.perf_counter() - began}
         start = folder.checkpoints / "best.ckpt"
-        _report_fit(folder, history)
+        folder.update(**_progress(folder, history), checkpoint="checkpoints/best.ckpt")
     assert start is not None
     for split in ("validate", "test"):
         if split in config.stages:
@@ -130,19 +182,19 @@ def _start_weights(config: TrainConfig, parts: Parts) -> Path | None:
     return None
 
 
-def _report_fit(folder: RunFolder, history: History) -> None:
+def _progress(folder: RunFolder, history: History) -> dict[str, Any]:
+    """What `result.json` says of a fit, be it done or not."""
     best = {name: value for name, value in history.best.items() if "/" in name}
     seconds = sum(history.epoch_seconds)
-    folder.update(
-        metrics=best,
-        last={name: value for name, value in history.last.items() if "/" in name},
-        best={name: int(history.best[name]) for name in ("epoch", "step")},
-        epochs=int(history.last["epoch"]),
-        steps=int(history.last["step"]),
-        seconds=folder.result["seconds"] | {"epochs": history.epoch_seconds},
-        samples_per_second=history.samples / seconds if seconds else None,
-        checkpoint="checkpoints/best.ckpt",
-    )
+    return {
+        "metrics": best,
+        "last": {name: value for name, value in history.last.items() if "/" in name},
+        "best": {name: int(history.best[name]) for name in ("epoch", "step")},
+        "epochs": int(history.last["epoch"]),
+        "steps": int(history.last["step"]),
+        "seconds": folder.result["seconds"] | {"epochs": history.epoch_seconds},
+        "samples_per_second": history.samples / seconds if seconds else None,
+    }
 
 
 def _open_books(
@@ -153,6 +205,7 @@ def _open_books(
     if not folder.result:
         folder.write_config(plain(config), overrides)
     before = folder.result.get("seconds", {})
+    fitted = max(before.get("fit") or 0.0, _seconds_saved(folder.checkpoints / "last.ckpt"))
     folder.update(
         status="running",
         error=None,
@@ -160,8 +213,8 @@ def _open_books(
         epochs=0,
         steps=0,
         seconds={
-            "total": before.get("total", 0.0),
-            "fit": before.get("fit", 0.0),
+            "total": max(before.get("total", 0.0), fitted),
+            "fit": fitted,
             "test": None,
             "epochs": [],
         },
@@ -169,7 +222,7 @@ def _open_books(
         seed=config.seed,
         overrides=folder.result.get("overrides", overrides),
         resumed=folder.result.get("resumed", -1) + 1,
-        config_id=config_id(config),
+        config_id=folder.result.get("config_id", config_id(config)),
         device={
             "name": device.name,
             "accelerator": device.accelerator,
@@ -183,13 +236,26 @@ def _open_books(
     )
 
 
+def _seconds_saved(last: Path) -> float:
+    """How long had been trained when the newest checkpoint was written; a killed run cannot say more."""
+    try:
+        return float(facts_of(last).get("seconds", 0.0))
+    except DamagedError:
+        return 0.0
+
+
 @contextmanager
 def _status(folder: RunFolder, began: float) -> Generator[None]:
     """Whatever happens inside, `result.json` says it; a bug leaves its traceback in `log.txt`."""
 
     def close(status: str, error: str | None = None) -> None:
         folder.result["seconds"]["total"] += time.perf_counter() - began
-        folder.update(status=status, error=error)
+        try:
+            folder.update(status=status, error=error)
+        except WriteError as unwritten:
+            if status == "completed":
+                raise
+            log.error("%s: it goes on saying `running`, and the next command sees that it is not", unwritten)
 
     try:
         yield

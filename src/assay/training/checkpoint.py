@@ -1,6 +1,8 @@
 """When a run is saved, and what a signal does to it."""
 
+import math
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast, final
 
@@ -8,27 +10,37 @@ import torch
 from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
+from torch import Tensor
 
 from assay.data.module import DataModule
 from assay.errors import Interrupted
 from assay.training.classifier import Classifier, Executed
 from assay.training.durable import copy_checkpoint, load_checkpoint, save_checkpoint, sidecar
-from assay.training.record import Recorder
-from assay.training.state import at_epoch_start, rng_state, set_rng_state
+from assay.training.record import Recorder, diverged
+from assay.training.state import at_epoch_start, rng_of_all, rng_of_this, set_rng_state
+
+FORMAT = 1  # of what is kept under "assay" in a checkpoint
 
 
 @final
 class DurableIO(CheckpointIO):
-    """Writes checkpoints so that they survive a crash, and loads only undamaged ones of plain data."""
+    """Writes checkpoints that survive a crash and hold no NaN; loads only undamaged ones of plain data."""
 
     def __init__(self, facts: dict[str, Any]) -> None:
-        self.facts = facts  # kept in every sidecar: config id, versions
+        self.facts = facts  # kept in every sidecar: config, versions
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
-        facts = {"epoch": checkpoint["epoch"], "step": checkpoint["global_step"], **self.facts}
-        save_checkpoint(checkpoint, Path(path), facts)
+        """Raises `WriteError`, or `Diverged` where a weight or a moment of the optimizer is not finite."""
+        step = checkpoint["global_step"]
+        if not _all_finite((checkpoint["state_dict"], checkpoint.get("optimizer_states"))):
+            groups = checkpoint["optimizer_states"][0]["param_groups"]
+            raise diverged("a weight", math.nan, step, groups[0]["lr"], clip_val=None)
+        history = checkpoint.get("callbacks", {}).get("Recorder", {})
+        progress = {"epochs": checkpoint["assay"]["epochs"], "step": step, "format": FORMAT}
+        spent = {"seconds": history.get("seconds", 0.0)}
+        save_checkpoint(checkpoint, Path(path), progress | spent | self.facts)
 
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
@@ -73,9 +85,11 @@ class Checkpoints(Checkpoint):
     ) -> None:
         at_epoch_start(checkpoint["loops"], self._epochs_done, trainer.global_step)
         checkpoint["assay"] = {
+            "format": FORMAT,
             "epochs": self._epochs_done,
             "batches": self._batches_done,
-            "rng": rng_state(),
+            "stop": trainer.should_stop,  # an early stop is a decision that must outlive a crash
+            "rng": rng_of_all(trainer.world_size),
         }
 
     def on_load_checkpoint(
@@ -84,7 +98,8 @@ class Checkpoints(Checkpoint):
         state = checkpoint["assay"]
         self._epochs_done, self._batches_done = state["epochs"], state["batches"]
         cast(Any, trainer).datamodule.resume_at = (self._epochs_done, self._batches_done)
-        self._rng = state["rng"]
+        trainer.should_stop = state["stop"]
+        self._rng = rng_of_this(state["rng"], trainer.global_rank, trainer.world_size)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         resumed, done = cast(DataModule, cast(Any, trainer).datamodule).resume_at
@@ -102,11 +117,15 @@ class Checkpoints(Checkpoint):
     ) -> None:
         done = len(cast(Executed, outputs)["counts"])
         self._batches_done += done
-        if self._stop(trainer, cast(Classifier, pl_module)):
-            self._save(trainer)
-            raise Interrupted(self.signum or 15)
+        self._stop_where_asked(trainer, pl_module)
         if self._batches_done < trainer.datamodule.num_batches and self._due(trainer, done):  # type: ignore[attr-defined]
             self._save(trainer)
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        """The epoch's batches are done, the epoch is not: a resumed run validates again, from the start."""
+        self._stop_where_asked(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         history = self.recorder.history
@@ -119,10 +138,17 @@ class Checkpoints(Checkpoint):
         self._save(trainer)
         if improved and trainer.is_global_zero:
             copy_checkpoint(self.last, self.best)
-        if self._stop(trainer, cast(Classifier, pl_module)):
+        if self._asked(trainer, pl_module):
+            raise Interrupted(self.signum or 15)
+
+    def _stop_where_asked(self, trainer: Trainer, module: LightningModule) -> None:
+        if self._asked(trainer, module):
+            self._save(trainer)
             raise Interrupted(self.signum or 15)
 
     def _save(self, trainer: Trainer) -> None:
+        for logger in trainer.loggers:
+            logger.save()  # no view may lack what the checkpoint counts as done
         trainer.save_checkpoint(self.last, weights_only=False)
         self._saved_at = time.monotonic()
 
@@ -133,8 +159,8 @@ class Checkpoints(Checkpoint):
             return False
         return _agreed(trainer, time.monotonic() - self._saved_at >= self.every_seconds)
 
-    def _stop(self, trainer: Trainer, module: Classifier) -> bool:
-        return _agreed(trainer, module.stop_requested)
+    def _asked(self, trainer: Trainer, module: LightningModule) -> bool:
+        return _agreed(trainer, cast(Classifier, module).stop_requested)
 
 
 def _agreed(trainer: Trainer, wanted: bool) -> bool:
@@ -143,3 +169,21 @@ def _agreed(trainer: Trainer, wanted: bool) -> bool:
         return wanted
     flag = torch.tensor(int(wanted), device=trainer.strategy.root_device)
     return bool(trainer.strategy.reduce(flag, reduce_op="sum"))
+
+
+def _all_finite(state: Any) -> bool:
+    """Whether no floating-point number in nested lists and dictionaries of tensors is NaN or infinite."""
+    finite = [torch.isfinite(tensor).all() for tensor in _floats(state)]
+    return not finite or bool(torch.stack([one.cpu() for one in finite]).all())
+
+
+def _floats(state: Any) -> Iterable[Tensor]:
+    if isinstance(state, Tensor):
+        if state.is_floating_point():
+            yield state
+    elif isinstance(state, dict):
+        for inner in state.values():
+            yield from _floats(inner)
+    elif isinstance(state, (list, tuple)):
+        for inner in state:
+            yield from _floats(inner)

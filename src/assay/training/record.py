@@ -1,6 +1,7 @@
 """What happened in training: `metrics.csv` is the record, every logger a view of it."""
 
 import csv
+import logging
 import math
 import os
 import time
@@ -12,9 +13,11 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from assay.errors import Diverged
-from assay.training.atomic import write_durably
+from assay.training.atomic import write_durably, write_error
 from assay.training.classifier import Classifier, Executed
 
+ROW_BYTES = 200
+log = logging.getLogger(__name__)
 COLUMNS = (
     "epoch",  # finished ones for a row at an epoch's end, so 1 after the first
     "step",  # optimizer steps done
@@ -37,21 +40,31 @@ class MetricsFile:
 
     def __init__(self, path: Path, keep_rows: int = 0) -> None:
         """Go on after `keep_rows` rows; those written after the checkpoint that is resumed are dropped."""
+        self.path = path
         kept = path.read_text().splitlines()[1 : keep_rows + 1] if path.exists() else []
+        if len(kept) < keep_rows:
+            log.warning("%s has lost rows: %d are there of %d", path, len(kept), keep_rows)
         write_durably(path, "\n".join([",".join(COLUMNS), *kept, ""]).encode())
         self._file = path.open("a", newline="")
         self._writer: csv.DictWriter[str] = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
 
     def append(self, row: dict[str, float]) -> None:
-        self._writer.writerow({name: _text(value) for name, value in row.items()})
-        self._file.flush()
+        """Raises `WriteError`; half a row is dropped when the run is resumed."""
+        try:
+            self._writer.writerow({name: _text(value) for name, value in row.items()})
+            self._file.flush()
+        except OSError as error:
+            raise write_error(self.path, error, ROW_BYTES) from error
 
     def sync(self) -> None:
         """Put it on the disk: a checkpoint counts the rows before it."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError as error:  # it flushes once more what a full disk has refused before
+            log.warning("%s: %s", self.path, error)
 
 
 def _text(value: float) -> str:
@@ -140,7 +153,7 @@ class Recorder(Callback):
         for loss, hits, count, rate in zip(losses, correct, counts, executed["learning_rates"], strict=True):
             step += 1
             if not math.isfinite(loss):
-                raise Diverged(_advice(loss, step, rate, cast(Classifier, pl_module).clip_val))
+                raise diverged("the training loss", loss, step, rate, cast(Classifier, pl_module).clip_val)
             self.history.window.add(loss, hits, count)
             self.history.epoch.add(loss, hits, count)
             if step % self.log_every_n_steps == 0:
@@ -155,6 +168,7 @@ class Recorder(Callback):
         validated = evaluation(trainer, cast(Classifier, pl_module), "val")
         if validated is not None:
             row |= validated
+            _demand_finite("validation", validated["val/loss"], trainer, pl_module)
         row["samples_per_second"] = history.epoch.samples / history.this_epoch_seconds
         self._row(trainer, trainer.global_step, row)
         history.last = {
@@ -234,9 +248,18 @@ def _over_processes(trainer: Trainer, executed: Executed) -> tuple[list[float], 
     return sums[0].tolist(), [int(n) for n in sums[1].tolist()], [int(n) for n in sums[2].tolist()]
 
 
-def _advice(loss: float, step: int, learning_rate: float, clip_val: float | None) -> str:
+def _demand_finite(split: str, loss: float, trainer: Trainer, module: LightningModule) -> None:
+    if not math.isfinite(loss):
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        raise diverged(
+            f"the {split} loss", loss, trainer.global_step, rate, cast(Classifier, module).clip_val
+        )
+
+
+def diverged(what: str, value: float, step: int, learning_rate: float, clip_val: float | None) -> Diverged:
+    """What is no longer finite, where, and what to try."""
     clip = "" if clip_val is not None else ", or clip the gradients: trainer.gradient_clip_val=1.0"
-    return (
-        f"the training loss became {loss} at step {step}, with learning rate {learning_rate:.3g}\n"
+    return Diverged(
+        f"{what} became {value} at step {step}, with learning rate {learning_rate:.3g}\n"
         f"try a smaller one: optimizer.lr={learning_rate / 10:.1g}{clip}"
     )

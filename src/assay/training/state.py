@@ -3,15 +3,19 @@
 Everything is plain data (tensors, numbers, strings, lists), so that it loads with `weights_only=True`.
 """
 
+import logging
 import random
 from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
+
+log = logging.getLogger(__name__)
 
 
 def rng_state() -> dict[str, Any]:
-    """The state of every global random generator: Python's, NumPy's, torch's and that of each CUDA device."""
+    """The state of every global random generator: Python's, NumPy's, torch's and that of each GPU."""
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
         "python": random.getstate(),
@@ -24,17 +28,47 @@ def rng_state() -> dict[str, Any]:
         ],
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "mps": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
     }
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
+    """Set what `rng_state` gave; a GPU generator that has no counterpart here is left out with a warning."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
     torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.device_count() == len(state["cuda"]):
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if state["cuda"]:
+        if torch.cuda.device_count() == len(state["cuda"]):
+            torch.cuda.set_rng_state_all(state["cuda"])
+        else:
+            log.warning(
+                "the run was saved with %d GPUs, here are %d: what is random on a GPU goes on differently",
+                len(state["cuda"]),
+                torch.cuda.device_count(),
+            )
+    if state["mps"] is not None and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(state["mps"])
+
+
+def rng_of_all(world_size: int) -> list[dict[str, Any]]:
+    """The generators of every process, by rank: their dropout masks differ. All processes must call this."""
+    if world_size == 1:
+        return [rng_state()]
+    states: list[Any] = [None] * world_size
+    dist.all_gather_object(states, rng_state())
+    return states
+
+
+def rng_of_this(states: list[dict[str, Any]], rank: int, world_size: int) -> dict[str, Any] | None:
+    """This process's generators; none, with a warning, where the number of processes has changed."""
+    if len(states) == world_size:
+        return states[rank]
+    log.warning(
+        "the run was saved by %d processes and goes on with %d: not to the same bits", len(states), world_size
+    )
+    return None
 
 
 def at_epoch_start(loops: dict[str, Any], epoch: int, steps: int) -> None:

@@ -1,6 +1,7 @@
 """The TensorBoard view of a run, in the run folder itself, continued by a resumed run."""
 
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, final
@@ -28,6 +29,7 @@ class TensorBoard(Logger):
         self.purge_step = purge_step  # points from this step on are those of a lost run
         self._writer: SummaryWriter | None = None
         self._failed = False
+        self._excepthook: Callable[[threading.ExceptHookArgs], object] = threading.excepthook
 
     @property
     def name(self) -> str:
@@ -44,10 +46,16 @@ class TensorBoard(Logger):
     @property
     def experiment(self) -> SummaryWriter:
         if self._writer is None:
+            self._excepthook, threading.excepthook = threading.excepthook, self._raised_in_thread
             self._writer = SummaryWriter(
                 str(self.folder), purge_step=self.purge_step, flush_secs=FLUSH_SECONDS
             )
         return self._writer
+
+    def _raised_in_thread(self, raised: threading.ExceptHookArgs) -> None:
+        """What the writer's thread met is raised again at the next write: there it becomes a warning."""
+        if type(raised.thread).__name__ != "_AsyncWriterThread":
+            self._excepthook(raised)
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         self._attempt(lambda: self.experiment.add_text("hyperparameters", str(params)))
@@ -59,15 +67,23 @@ class TensorBoard(Logger):
     def log_figure(self, name: str, figure: Figure, step: int) -> None:
         self._attempt(lambda: self.experiment.add_figure(name, figure, step, close=False))
 
-    def finalize(self, status: str) -> None:
-        """Called by Lightning at the end of each stage: one file serves them all, so it stays open."""
+    def save(self) -> None:
+        """Nothing that was logged so far is lost by a crash after this."""
         if self._writer is not None:
             self._attempt(self._writer.flush)
 
+    def finalize(self, status: str) -> None:
+        """Called by Lightning at the end of each stage: one file serves them all, so it stays open."""
+        self.save()
+
     def close(self) -> None:
         if self._writer is not None:
+            self._attempt(
+                self._writer.flush
+            )  # closing alone would not say that the writer's thread has failed
             self._attempt(self._writer.close)
             self._writer = None
+            threading.excepthook = self._excepthook
 
     def _attempt(self, write: Callable[[], None]) -> None:
         if self._failed:
