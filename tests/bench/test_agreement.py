@@ -13,7 +13,7 @@ from assay.config.bench_frame import MatmulConfig
 from assay.config.compose import compose
 from assay.config.judge import judge
 
-SIZE, THREADS, ROUNDS = 2048, 1, 8
+SIZE, THREADS, ROUNDS = 2048, 1, 6
 
 
 def test_a_product_takes_as_long_as_torch_says_it_does() -> None:
@@ -28,6 +28,6 @@ def test_a_product_takes_as_long_as_torch_says_it_does() -> None:
     theirs: list[float] = []
     for _ in range(ROUNDS):
         theirs += timer.blocked_autorange(min_run_time=0.2).times
-        (found,) = measure([job], deadline=time.perf_counter() + 0.5)
+        (found,) = measure([job], deadline=time.perf_counter() + 1.0)
         ours += found.times
     assert abs(min(ours) / min(theirs) - 1) < 0.05

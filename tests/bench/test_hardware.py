@@ -49,9 +49,9 @@ def test_the_record_holds_what_a_time_depends_on() -> None:
 
 
 def test_a_busy_machine_is_told() -> None:
-    assert busy({"busy_percent": 3.0}) == []
-    (line,) = busy({"busy_percent": 80.4})
-    assert line.startswith("other programs use 80 % of this machine's CPU")
+    assert busy({"busy_percent": [3.0, 4.0]}) == []
+    (line,) = busy({"busy_percent": [3.0, 80.4]})
+    assert line.startswith("other programs used 80 % of this machine's CPU")
 
 
 def test_the_libraries_that_multiply_are_named() -> None:

@@ -62,7 +62,7 @@ def environment(devices: Sequence[Device], absent: Mapping[str, str]) -> dict[st
     return {
         **provenance(),
         "system": platform.platform(),
-        "busy_percent": psutil.cpu_percent(interval=0.3),  # by others: this process is asleep
+        "busy_percent": [busy_percent()],  # before, and after the bench
         "cpu": _cpu(),
         "memory": {"total_bytes": psutil.virtual_memory().total, "free_bytes": free_host_memory()},
         "torch": {
@@ -126,12 +126,17 @@ def _gpu(index: int) -> dict[str, Any]:
     }
 
 
+def busy_percent() -> float:
+    """How much of the CPU other programs use: this one sleeps meanwhile."""
+    return psutil.cpu_percent(interval=0.3)
+
+
 def busy(around: Mapping[str, Any]) -> list[str]:
-    """A line of warning where other programs were using the CPU when the bench began."""
-    percent = around["busy_percent"]
+    """A line of warning where other programs were using the CPU before or after the bench."""
+    percent = max(around["busy_percent"])
     if percent < BUSY_PERCENT:
         return []
-    return [f"other programs use {percent:.0f} % of this machine's CPU: times on it are not to be relied on"]
+    return [f"other programs used {percent:.0f} % of this machine's CPU: times on it are not to be relied on"]
 
 
 def measure(config: HardwareConfig, session: Session) -> None:

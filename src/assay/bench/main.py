@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from assay.bench import compare, folder
 from assay.bench.device import Device
-from assay.bench.hardware import busy, environment, find_devices
+from assay.bench.hardware import busy, busy_percent, environment, find_devices
 from assay.bench.measurement import Record
 from assay.bench.report import Report
 from assay.bench.session import Session
@@ -71,6 +71,7 @@ def _run(
     if status == "interrupted" and not session.record.measurements:
         print("interrupted before anything was measured", file=sys.stderr)
         return INTERRUPTED
+    around["busy_percent"].append(busy_percent())
     report = bench.report(config, session.record)
     report = dataclasses.replace(report, lines=(*report.lines, *busy(around)))
     path = folder.create(Path(config.output_dir), config.bench)
