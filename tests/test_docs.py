@@ -1,4 +1,4 @@
-"""The README and docs/ tell the truth: their commands run, their examples work, their links lead somewhere."""
+"""The README and docs/ tell the truth: their commands run, their examples work, links lead somewhere."""
 
 import re
 import shlex
@@ -21,7 +21,13 @@ QUICK = {
     "train": SHORT,
     "bench": ("seconds=1", "threads=1"),
     "bench matmul": ("sizes=[32]", "sustained_seconds=0"),
-    "bench training": ("epochs=1", "repeats=1", "optimizers=[sgd]", "batch_sizes=[2048]", "arms=[bare,assay]"),
+    "bench training": (
+        "epochs=1",
+        "repeats=1",
+        "optimizers=[sgd]",
+        "batch_sizes=[2048]",
+        "arms=[bare,assay]",
+    ),
 }
 # commands that need what a test machine has not, or that are run by a test of their own
 ELSEWHERE = {
@@ -40,7 +46,7 @@ ELSEWHERE = {
 
 
 def commands() -> list[str]:
-    """Every `python train.py ...` and `python bench.py ...` of the pages, without what a shell would not see."""
+    """Every command of ours on the pages, without what a shell would not see."""
     found: dict[str, None] = {}
     for page in PAGES:
         for match in re.finditer(r"python (?:train|bench)\.py[^`\n|]*", page.read_text(encoding="utf-8")):
@@ -99,7 +105,8 @@ def block(page: Path, language: str, word: str) -> str:
 def pretend(name: str, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a module of the code of a page, with the imports that a page leaves out."""
     head = (
-        "import math\nimport torch\nfrom torch import Tensor, nn\nfrom torch.utils.data import TensorDataset\n"
+        "import math\nimport torch\nfrom torch import Tensor, nn\n"
+        "from torch.utils.data import TensorDataset\n"
         "from typing import Annotated\nfrom pydantic import Field\n"
         "from assay.data.source import Source, Split\nfrom assay.data.images import BatchSize\n"
     )

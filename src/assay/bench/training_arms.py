@@ -97,6 +97,7 @@ def stock_lightning(config: TrainConfig, folder: Path) -> Trained:
             callbacks=[TQDMProgressBar()],
             default_root_dir=folder,
             num_sanity_val_steps=0,
+            log_every_n_steps=min(50, len(batches)),  # 50 is the default, refused for shorter epochs
         )
         trainer.fit(module, batches, _Batches(val_features, val_labels, 1_000, None))
     return Trained(tuple(module.epoch_s), time.perf_counter() - began, _weights(module.model))

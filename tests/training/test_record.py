@@ -1,0 +1,61 @@
+"""metrics.csv and what is kept of it in a checkpoint."""
+
+import csv
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from assay.training.record import COLUMNS, History, Mean, MetricsFile
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_rows_are_there_as_soon_as_they_are_written(tmp_path: Path) -> None:
+    file = MetricsFile(tmp_path / "metrics.csv")
+    file.append({"step": 5, "train/loss": 0.1})
+    (row,) = read(tmp_path / "metrics.csv")
+    assert tuple(row) == COLUMNS
+    assert (row["step"], float(row["train/loss"]), row["val/loss"]) == ("5", 0.1, "")
+    file.close()
+
+
+def test_a_resumed_file_keeps_the_rows_that_the_checkpoint_counts(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    file = MetricsFile(path)
+    for step in range(4):
+        file.append({"step": step})
+    file.close()
+    with path.open("a") as torn:
+        torn.write("4,4,")  # a row that a killed process did not finish
+    file = MetricsFile(path, keep_rows=2)
+    file.append({"step": 2})
+    file.close()
+    assert [row["step"] for row in read(path)] == ["0", "1", "2"]
+
+
+def test_floats_come_back_bit_for_bit(tmp_path: Path) -> None:
+    value = 0.1 + 0.2
+    file = MetricsFile(tmp_path / "metrics.csv")
+    file.append({"step": 1, "train/loss": value})
+    file.close()
+    assert float(read(tmp_path / "metrics.csv")[0]["train/loss"]) == value
+
+
+def test_means_are_over_samples() -> None:
+    mean = Mean()
+    mean.add(loss=1.0, correct=4, samples=4)
+    mean.add(loss=4.0, correct=0, samples=2)
+    assert mean.metrics("train/") == {
+        "train/loss": pytest.approx(2.0),
+        "train/accuracy": pytest.approx(4 / 6),
+    }
+
+
+def test_history_survives_a_checkpoint_as_plain_data() -> None:
+    history = History(rows=3, seconds=1.5, window=Mean(1.0, 2, 3), epoch_seconds=[0.5], best={"step": 7})
+    assert History.from_state(json.loads(json.dumps(asdict(history)))) == history
