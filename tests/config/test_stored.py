@@ -61,6 +61,15 @@ def test_a_word_that_cannot_be_read_is_refused(run: Path) -> None:
         stored_config(run, [f"ckpt={run}", "model.dropout=["])
 
 
+def test_a_secret_that_was_not_kept_is_asked_for(run: Path) -> None:
+    config = OmegaConf.load(run / "config.yaml")
+    config.logger = {"csv": {"_target_": "pytorch_lightning.loggers.CSVLogger", "prefix": "<redacted>"}}
+    OmegaConf.save(config, run / "config.yaml")
+    with pytest.raises(UserError, match="prefix was a secret and not kept"):
+        stored_config(run, [f"ckpt={run}"])
+    assert stored_config(run, [f"ckpt={run}", "logger.csv.prefix=x"]).logger.csv.prefix == "x"
+
+
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no run folder"):
         stored_config(tmp_path, [])

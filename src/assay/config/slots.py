@@ -118,7 +118,8 @@ def _refusal(error: Exception, node: Mapping[str, Any], key: str) -> Problem | N
         return None
     text = " ".join(str(cause).split())[:300] or type(cause).__name__
     values = {name: value for name, value in node.items() if name != "_target_" and not holds_target(value)}
-    meant = [name for name, value in values.items() if name in text or f" {show(value)}" in f" {text}"]
+    words = set(text.replace(",", " ").replace(":", " ").split())
+    meant = [name for name, value in values.items() if show(value) in words]
     said = " ".join(f"{key}.{name}={show(values[name])}" for name in meant) or key
     return Problem(
         f"{key}.{meant[0]}" if meant else key, f"{said}: {node['_target_']} refuses its values", (text,)

@@ -127,6 +127,12 @@ def merged(stored: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     return _typed(whole, [word for word in words if word not in chosen])
 
 
+def blanked(whole: dict[str, Any]) -> list[Problem]:
+    """The secrets that the run had and did not write down."""
+    keys = [key for key in keys_of(whole) if value_at(whole, key) == REDACTED]
+    return [Problem(key, f"{key} was a secret and not kept", (f"type it again: {key}=...",)) for key in keys]
+
+
 def _readable(words: Sequence[str], stored: dict[str, Any]) -> None:
     """Raises `UserError` for words that cannot be read; those about slots come here unread."""
     problems: list[Problem] = []
@@ -178,7 +184,7 @@ def stored_config(folder: Path, overrides: Sequence[str]) -> DictConfig:
     """
     stored = read_config(folder)
     whole = merged(stored, overrides)
-    problems = schema_problems(TrainConfig, whole)
+    problems = [*blanked(whole), *schema_problems(TrainConfig, whole)]
     if not problems:
         slots = {key: value_at(whole, key) or {"_target_": None} for key in slot_keys(whole)}
         problems = [one for key, node in slots.items() for one in judge_slot(node, key)]

@@ -18,8 +18,9 @@ from rich.table import Table
 from assay.config.describe import show
 from assay.config.frame import TrainConfig
 from assay.config.judge import judge
+from assay.config.problems import refuse
 from assay.config.secrets import redact
-from assay.config.stored import differences, read_config
+from assay.config.stored import blanked, differences, read_config
 from assay.errors import UserError
 
 SECTIONS = ("status", "metrics", "epochs", "steps", "seed", "versions", "git", "data", "device")
@@ -131,7 +132,10 @@ def reproduce(folder: str) -> int:
     status = read_result(original).get("status")
     if status != "completed":
         raise UserError(f"reproduce={folder}: the run is {status}: only a completed run can be compared")
-    config = replace(judge(TrainConfig, read_config(original) | {"resume": None}), name="reproduced")
+    stored = read_config(original)
+    if lost := blanked(stored):
+        raise refuse(lost)
+    config = replace(judge(TrainConfig, stored | {"resume": None}), name="reproduced")
 
     from assay.run.folder import RunFolder
     from assay.run.run import execute
