@@ -134,6 +134,11 @@ WRONG = (
     _frame("seed=range(3)", "add -m"),
     _frame("~trainer.max_epochs", "trainer.max_epochs is missing"),
     _frame("--hepl", "--help"),
+    _frame("dif=[a,b]", "diff=[a, b]"),
+    _frame("diff=a", "diff=[outputs/runs/A,outputs/runs/B]"),
+    _frame("reproduse=outputs/runs/x", "reproduce=outputs/runs/x"),
+    _frame("reproduce=no_such_folder", "no run folder"),
+    _frame("hydra.job.nmae=x", "+hydra.job.nmae=x"),
     _frame("--cfg jbo", "job"),
     # interpolations, paths, names
     _frame("name=${nmae}", "name", "nmae"),

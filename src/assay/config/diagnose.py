@@ -17,6 +17,7 @@ from assay.config.nearest import nearest, nearest_key
 from assay.config.origin import defined_in
 from assay.config.problems import Problem
 from assay.config.resolve import value_at
+from assay.config.tools import Tool
 from assay.config.words import parsed
 
 
@@ -78,6 +79,10 @@ def _slot_key(override: Override, plain: Mapping[str, Any]) -> Problem | None:
 
 def _unknown(override: Override, plain: Mapping[str, Any], known: Known) -> Problem:
     key = override.key_or_group
+    tools = nearest(key, [tool.value for tool in Tool])
+    if tools:
+        notes = (f"did you mean {tools[0]}={show(override.value())}?",)
+        return Problem(key, f"{override.input_line}: there is no key {key}", notes)
     near = nearest(key, groups()) if "." not in key else []
     if near:
         value = show(override.value())
@@ -132,6 +137,8 @@ def bad_word(word: str, error: Exception, plain: Mapping[str, Any], known: Known
         return _missing(error, word)
     if key in known.keys and override.is_add():
         return Problem(key, f"{word}: {key} is there already", (f"leave the + out: {word.lstrip('+')}",))
+    if override.is_hydra_override():
+        return bad_file(error, word)
     if value_at(plain, key) is None and key not in known.keys and not is_group(key):
         return _unknown(override, plain, known)
     return bad_file(error, word)

@@ -59,6 +59,7 @@ PAGES: Mapping[str, Page] = {
 TOOLS = (
     ("'diff=[outputs/runs/A,outputs/runs/B]'", "what differs: config, versions, git, data, results"),
     ("reproduce=outputs/runs/A", "run it again; bit-identical or not"),
+    ("leaderboard=outputs/sweeps/A", "the table of a sweep, again"),
 )
 
 
