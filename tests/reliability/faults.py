@@ -1,0 +1,254 @@
+"""Faults, put into a child before it trains: at a step, in validation, at a file operation, by the system."""
+
+import builtins
+import errno
+import io
+import os
+import resource
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Act = Callable[[], None]
+
+
+def train(
+    words: Sequence[str],
+    fault: Mapping[str, Any] | None = None,
+    uid: int | None = None,
+    env: Mapping[str, str] | None = None,
+) -> int:
+    """`python train.py words`, as another user if `uid` is given; the exit code."""
+    os.environ.update(env or {})
+    if uid is not None:
+        os.setgroups([])
+        os.setgid(uid)
+        os.setuid(uid)
+    from assay.run.run import main
+    from tests.runs import config
+
+    install(fault or {})
+    return main(config(*words), list(words))
+
+
+def install(fault: Mapping[str, Any]) -> None:
+    """Put in what the fault names: where (`step`, `operation`, ...) and what happens there."""
+    act: Act = lambda: os.kill(os.getpid(), fault.get("signal", signal.SIGKILL))  # noqa: E731
+    if "step" in fault:
+        before_step(fault["step"], act)
+    if "validation" in fault:
+        in_validation(fault["validation"], act)
+    if "operation" in fault:
+        Operations(Path(fault["folder"]), fault["operation"], fault.get("how", "kill")).install()
+    if "nan" in fault:
+        before_step(fault["nan"], lambda: None, nan=True)
+    if "out_of_memory" in fault:
+        before_step(fault["out_of_memory"], _raise_out_of_memory)
+    if "unwritable" in fault:
+        unwritable(fault["unwritable"], fault.get("errno", errno.ENOSPC), fault.get("after", 0))
+    if "file_size" in fault:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (fault["file_size"], resource.RLIM_INFINITY))
+    if "address_space" in fault:
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + fault["address_space"], resource.RLIM_INFINITY))
+    if "slow_data" in fault:
+        slow_data(fault["slow_data"])
+    if "slow_save" in fault:
+        slow_save(fault["slow_save"], Path(fault["marker"]))
+
+
+def before_step(count: int, act: Act, nan: bool = False) -> None:
+    """Act before the count-th optimizer step of this process; or put a NaN into the weights after it."""
+    from assay.training.classifier import _Update  # pyright: ignore[reportPrivateUsage]
+
+    step, seen = _Update.step, 0
+
+    def counted(self: Any) -> float:
+        nonlocal seen
+        seen += 1
+        if seen == count:
+            act()
+        rate = step(self)
+        if nan and seen == count:
+            self.parameters[0].data.view(-1)[0] = float("nan")
+        return rate
+
+    _Update.step = counted
+
+
+def in_validation(count: int, act: Act) -> None:
+    from assay.training.classifier import Classifier
+
+    step, seen = Classifier.validation_step, 0
+
+    def counted(self: Any, batch: Any, batch_idx: int) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == count:
+            act()
+        step(self, batch, batch_idx)
+
+    Classifier.validation_step = counted
+
+
+def _raise_out_of_memory() -> None:
+    import torch
+
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. (simulated)")
+
+
+def slow_data(seconds: float) -> None:
+    """Each batch takes so long to load."""
+    import time
+
+    from assay.data.batches import TensorExecutions
+
+    gather = TensorExecutions._gather  # pyright: ignore[reportPrivateUsage]
+
+    def slow(self: Any, call: Any) -> Any:
+        for batch in gather(self, call):
+            time.sleep(seconds)
+            yield batch
+
+    TensorExecutions._gather = slow  # pyright: ignore[reportPrivateUsage]
+
+
+def slow_save(seconds: float, marker: Path) -> None:
+    """Each sync of a checkpoint takes so long; `marker` appears at the first."""
+    import time
+
+    fsync = os.fsync
+
+    def slow(handle: int) -> None:
+        if "checkpoints" in os.readlink(f"/proc/self/fd/{handle}"):  # noqa: PTH115
+            marker.touch()
+            time.sleep(seconds)
+        fsync(handle)
+
+    os.fsync = slow
+
+
+def unwritable(part_of_name: str, code: int, after: int) -> None:
+    """Writing to files with this in their name fails, after so many successful writes."""
+    opened, written = io.open, 0
+
+    class Full(io.FileIO):
+        def write(self, data: Any) -> int:
+            nonlocal written
+            written += 1
+            if written > after:
+                raise OSError(code, os.strerror(code))
+            return super().write(data)
+
+    def open_full(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        name = os.fsdecode(file) if isinstance(file, (str, bytes, os.PathLike)) else ""
+        if part_of_name not in Path(name).name or not set(mode) & set("wa+x"):
+            return opened(file, mode, *args, **kwargs)
+        raw = Full(name, mode.replace("b", "").replace("t", ""))
+        buffered = io.BufferedWriter(raw)
+        return buffered if "b" in mode else io.TextIOWrapper(buffered, newline=kwargs.get("newline"))
+
+    builtins.open = open_full
+    io.open = open_full
+
+
+class Operations:
+    """Counts opens for writing, writes, syncs, links and renames inside a folder, and strikes at the N-th.
+
+    `how`: `kill` (at a write after half of the bytes), `power` (the same, and what was not synced is lost),
+    `fail` (once), `broken` (from then on).
+    """
+
+    def __init__(self, folder: Path, at: int, how: str) -> None:
+        self.folder = folder
+        self.at = at
+        self.how = how
+        self.seen = 0
+        self.struck = False
+        self.unsynced: dict[int, None] = {}  # inodes
+        self._open, self._fsync, self._link, self._replace = io.open, os.fsync, os.link, os.replace
+        self._path_replace = Path.replace
+
+    def install(self) -> None:
+        os.fsync, os.link = self.fsync, self.link
+        builtins.open = self.open
+        io.open = self.open
+        Path.replace = lambda this, target: self.replace(this, target)
+
+    def uninstall(self) -> None:
+        os.fsync, os.link = self._fsync, self._link
+        builtins.open = self._open
+        io.open = self._open
+        Path.replace = self._path_replace
+
+    def inside(self, path: Any) -> bool:
+        return isinstance(path, (str, os.PathLike)) and Path(os.fspath(path)).is_relative_to(self.folder)
+
+    def reached(self) -> bool:
+        self.seen += 1
+        return self.seen == self.at or (self.how == "broken" and self.seen > self.at)
+
+    def strike(self) -> None:
+        self.struck = True
+        if self.how == "power":
+            for path in self.folder.iterdir():
+                if path.stat().st_ino in self.unsynced:
+                    os.truncate(path, 0)
+        if self.how in ("kill", "power"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def open(self, file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        if not (self.inside(file) and set(mode) & set("wax+")):
+            return self._open(file, mode, *args, **kwargs)
+        if self.reached():
+            self.strike()
+        opened = self._open(file, mode, *args, **kwargs)
+        self.unsynced[os.fstat(opened.fileno()).st_ino] = None
+        write = opened.write
+
+        def written(data: Any) -> int:
+            if self.reached():
+                write(data[: len(data) // 2])
+                opened.flush()
+                self.strike()
+            return write(data)
+
+        return _Writing(opened, written)
+
+    def fsync(self, handle: int) -> None:
+        if not self.inside(os.readlink(f"/proc/self/fd/{handle}")):  # noqa: PTH115
+            self._fsync(handle)
+            return
+        if self.reached():
+            self.strike()
+        self._fsync(handle)
+        self.unsynced.pop(os.fstat(handle).st_ino, None)
+
+    def link(self, source: Any, target: Any) -> None:
+        if self.inside(target) and self.reached():
+            self.strike()
+        self._link(source, target)
+
+    def replace(self, source: Path, target: Any) -> Path:
+        if self.inside(target) and self.reached():
+            self.strike()
+        return self._path_replace(source, target)
+
+
+class _Writing:
+    """A file whose writes are looked at."""
+
+    def __init__(self, file: Any, write: Callable[[Any], int]) -> None:
+        self._file = file
+        self.write = write
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def __enter__(self) -> "_Writing":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._file.close()

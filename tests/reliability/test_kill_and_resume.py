@@ -1,0 +1,122 @@
+"""R1: a run killed at any moment and resumed ends as one that was never interrupted, bit for bit."""
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.reliability.harness import KILLED, STEPS, VALIDATIONS, WORDS, Zygote, only_run, strays
+from tests.runs import checkpoint, result, rows, same_tensors
+
+ARMS = {
+    "sgd": ("optimizer=sgd", "optimizer.lr=0.02", "scheduler=none"),
+    "adam": ("optimizer=adam", "scheduler=onecycle"),
+}
+OPERATIONS = 130  # about as many as the saves of a run have
+COMPARED = ("state_dict", "optimizer_states", "lr_schedulers", "global_step")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folders: dict[str, Path] = {}
+    for name, words in ARMS.items():
+        output = tmp_path_factory.mktemp(name)
+        assert zygote.train(*WORDS, *words, f"output_dir={output}")[0] == 0
+        folders[name] = only_run(output)
+    return folders
+
+
+def points(count: int, seed: int) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Optimizer, and where each of its one or two kills strikes."""
+    draw = random.Random(seed)
+    kinds = ("step", "validation", "save", "step")
+    return [
+        (
+            ("sgd", "adam")[index // 2 % 2],
+            [_point(kinds[(index + more) % 4], draw) for more in range(1 + index % 2)],
+        )
+        for index in range(count)
+    ]
+
+
+def _point(kind: str, draw: random.Random) -> dict[str, Any]:
+    if kind == "step":
+        return {"step": draw.randint(1, STEPS)}
+    if kind == "validation":
+        return {"validation": draw.randint(1, VALIDATIONS)}
+    return {"operation": draw.randint(1, OPERATIONS)}
+
+
+def differences(folder: Path, original: Path) -> list[str]:
+    """What is not as in the run that nobody disturbed."""
+    found = [
+        f"{name}.ckpt: {part}"
+        for name in ("last", "best")
+        for part in COMPARED
+        if not same_tensors(checkpoint(folder, name)[part], checkpoint(original, name)[part])
+    ]
+    if rows(folder) != rows(original):
+        found.append("metrics.csv")
+    one, other = result(folder), result(original)
+    found += [
+        key for key in ("status", "metrics", "best", "last", "epochs", "steps") if one[key] != other[key]
+    ]
+    if len(one["seconds"]["epochs"]) != 3 or one["seconds"]["fit"] < sum(one["seconds"]["epochs"]) * 0.99:
+        found.append("seconds")
+    return found + [str(path) for path in strays(folder)]
+
+
+def killed_and_resumed(
+    zygote: Zygote, output: Path, words: tuple[str, ...], kills: list[dict[str, Any]]
+) -> Path:
+    """A run that is killed where each of the kills says, and resumed after each."""
+    command = [*WORDS, *words, f"output_dir={output}"]
+    for kill in kills:
+        where = only_run(output) if (output / "runs").exists() else output
+        fault: Mapping[str, Any] = kill | {"folder": str(where)}
+        code, text = zygote.train(*command, fault=fault)
+        assert code in (KILLED, 0), text  # 0: it had fewer steps left than that
+        command = [f"resume={only_run(output)}"]
+    code, text = zygote.train(*command)
+    assert code == 0, text
+    return only_run(output)
+
+
+def show(zygote: Zygote, uninterrupted: dict[str, Path], tmp_path: Path, count: int, seed: int) -> None:
+    wrong: dict[str, list[str]] = {}
+    for index, (optimizer, kills) in enumerate(points(count, seed)):
+        folder = killed_and_resumed(zygote, tmp_path / str(index), ARMS[optimizer], kills)
+        found = differences(folder, uninterrupted[optimizer])
+        if found:
+            wrong[f"{optimizer} {kills}"] = found
+    print(
+        f"R1: {count - len(wrong)}/{count} killed and resumed runs are bit-identical to the uninterrupted one"
+    )
+    assert not wrong
+
+
+def test_eight_kills(zygote: Zygote, uninterrupted: dict[str, Path], tmp_path: Path) -> None:
+    show(zygote, uninterrupted, tmp_path, 8, seed=1)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1800)
+def test_fifty_kills(zygote: Zygote, uninterrupted: dict[str, Path], tmp_path: Path) -> None:
+    show(zygote, uninterrupted, tmp_path, 50, seed=2)
+
+
+def test_the_curves_have_no_step_twice(
+    zygote: Zygote, uninterrupted: dict[str, Path], tmp_path: Path
+) -> None:
+    """TensorBoard drops the points of the lost run, and shows every row of metrics.csv once."""
+    kills: list[dict[str, Any]] = [{"step": 90}, {"step": 55}]
+    folder = killed_and_resumed(zygote, tmp_path, ARMS["sgd"], kills)
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    for name in ("train/loss", "val/accuracy"):
+        shown = [(event.step, event.value) for event in events.Scalars(name)]
+        written = [(int(row["step"]), float(row[name])) for row in rows(folder) if row[name]]
+        assert [step for step, _ in shown] == [step for step, _ in written]
+        assert [value for _, value in shown] == pytest.approx([value for _, value in written])
