@@ -12,7 +12,7 @@ from tests.bench.runs import cells, run
 
 
 def test_the_lesson_reads_69_48_48() -> None:
-    record, report = run("autograd", "seconds=1", "batch_sizes=[8]", "model.width=16", "threads=1")
+    record, report = run("autograd", "seconds=60", "batch_sizes=[8]", "model.width=16", "threads=1")
     assert report.lines[:3] == ("Y = 69.0", "X Grad = 48.0", "3(4)**2 = 48")
     assert report.lines[3] == "gradcheck of MNISTClassifier: passed"
     assert report.failures == ()
@@ -21,7 +21,7 @@ def test_the_lesson_reads_69_48_48() -> None:
 
 
 def test_the_graph_keeps_what_inference_mode_lets_go() -> None:
-    record, _ = run("autograd", "seconds=1", "batch_sizes=[64]", "model.width=128", "threads=1")
+    record, _ = run("autograd", "seconds=60", "batch_sizes=[64]", "model.width=128", "threads=1")
     live = {key.split(" cpu ")[1]: value for key, value in record.facts["live_bytes"].items()}
     logits, hidden = 64 * 10 * 4, 64 * 128 * 4
     assert live["forward, inference_mode 1 threads"]["kept"] == logits
@@ -30,7 +30,7 @@ def test_the_graph_keeps_what_inference_mode_lets_go() -> None:
 
 
 def test_it_runs_on_a_gpu() -> None:
-    record, _ = run("autograd", "seconds=1", "batch_sizes=[8]", "model.width=16", devices=[HostAsGpu()])
+    record, _ = run("autograd", "seconds=60", "batch_sizes=[8]", "model.width=16", devices=[HostAsGpu()])
     assert {m.task.device for m in record.ok()} == {"cuda:0"}
 
 

@@ -10,7 +10,7 @@ from assay.config.compose import compose
 from assay.config.judge import judge
 from tests.bench.runs import run
 
-SMALL = ("seconds=4", "samples=64", "batch_sizes=[16]", "stream_megabytes=30", "threads=1")
+SMALL = ("seconds=60", "samples=64", "batch_sizes=[16]", "stream_megabytes=30", "threads=1")
 
 
 def test_the_lesson_reads_4_4_2() -> None:

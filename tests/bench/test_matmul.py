@@ -16,6 +16,7 @@ from assay.config.bench_frame import MatmulConfig
 from assay.config.compose import compose
 from assay.config.judge import judge
 from tests.bench.fake import HostAsGpu
+from tests.bench.runs import QUICK
 
 
 def config(*words: str) -> MatmulConfig:
@@ -67,13 +68,13 @@ def test_the_reference_is_the_float64_product_of_its_rows() -> None:
 
 
 def run(devices: list[Any], chosen: MatmulConfig, absent: dict[str, str] | None = None) -> Session:
-    session = Session(devices, absent or {}, chosen.seconds, chosen.seed)
+    session = Session(devices, absent or {}, chosen.seconds, chosen.seed, rule=QUICK)
     matmul.measure(chosen, session)
     return session
 
 
 def test_without_a_gpu_there_are_cpu_rows_and_the_reason() -> None:
-    chosen = config("sizes=[16,96]", "seconds=3", "threads=1", "sustained_seconds=0.2")
+    chosen = config("sizes=[16,96]", "seconds=60", "threads=1", "sustained_seconds=0.2")
     record = run([Cpu()], chosen, {"cuda": "this machine has no NVIDIA GPU"}).record
     report = matmul.report(chosen, record)
     assert "no GPU: this machine has no NVIDIA GPU" in report.lines
@@ -86,7 +87,7 @@ def test_without_a_gpu_there_are_cpu_rows_and_the_reason() -> None:
 
 
 def test_with_a_gpu_every_branch_runs() -> None:
-    chosen = config("sizes=[16,64]", "seconds=3", "threads=[1,2]", "sustained_seconds=0")
+    chosen = config("sizes=[16,64]", "seconds=60", "threads=[1,2]", "sustained_seconds=0")
     gpu = HostAsGpu()
     record = run([Cpu(), gpu], chosen).record
     report = matmul.report(chosen, record)
@@ -100,7 +101,7 @@ def test_with_a_gpu_every_branch_runs() -> None:
 
 
 def test_a_size_that_does_not_fit_is_skipped_with_the_numbers() -> None:
-    chosen = config("sizes=[16,256]", "seconds=3", "dtypes=[float32]", "threads=1", "sustained_seconds=0")
+    chosen = config("sizes=[16,256]", "seconds=60", "dtypes=[float32]", "threads=1", "sustained_seconds=0")
     record = run([Cpu(), HostAsGpu(memory=500_000)], chosen).record
     skipped = record.all(device="cuda:0", size=256, by="torch")
     assert [m.reason for m in skipped] == ["needs 786 kB, free 500 kB"]

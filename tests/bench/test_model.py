@@ -11,7 +11,7 @@ from tests.bench.runs import cells, run
 
 
 def test_the_lessons_shapes_parameters_and_flop() -> None:
-    record, report = run("model", "seconds=2", "batch_sizes=[1,8]", "threads=1")
+    record, report = run("model", "seconds=60", "batch_sizes=[1,8]", "threads=1")
     assert report.lines == (
         "MNISTClassifier: (8, 28, 28) in, [8, 10] out",
         "101,770 parameters, 203,264 FLOP a sample forward",
@@ -25,13 +25,13 @@ def test_the_lessons_shapes_parameters_and_flop() -> None:
 
 
 def test_another_model_can_be_named() -> None:
-    record, report = run("model", "model=cnn", "seconds=1", "batch_sizes=[2]", "threads=1")
+    record, report = run("model", "model=cnn", "seconds=60", "batch_sizes=[2]", "threads=1")
     assert report.lines[0] == "CNN: (8, 1, 28, 28) in, [8, 10] out"
     assert record.ok(by="class", size=2)
 
 
 def test_it_runs_on_a_gpu() -> None:
-    record, _ = run("model", "seconds=1", "batch_sizes=[2]", devices=[HostAsGpu()])
+    record, _ = run("model", "seconds=60", "batch_sizes=[2]", devices=[HostAsGpu()])
     assert {m.task.device for m in record.ok()} == {"cuda:0"}
 
 

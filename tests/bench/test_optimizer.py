@@ -6,7 +6,7 @@ from tests.bench.runs import cells, run
 
 
 def test_every_form_is_timed_and_its_state_counted() -> None:
-    record, report = run("optimizer", "seconds=2", "depth=3", "width=8", "model.width=4", "threads=1")
+    record, report = run("optimizer", "seconds=60", "depth=3", "width=8", "model.width=4", "threads=1")
     assert len(record.ok()) == 2 * len(OPTIMIZERS) * len(FORMS)
     parameters = record.facts["networks"]["3 layers of 8"]["parameters"]
     assert parameters == 3 * (8 * 8 + 8)
@@ -19,6 +19,6 @@ def test_every_form_is_timed_and_its_state_counted() -> None:
 
 
 def test_it_runs_on_a_gpu() -> None:
-    words = ("seconds=1", "depth=2", "width=4", "model.width=4")
+    words = ("seconds=60", "depth=2", "width=4", "model.width=4")
     record, _ = run("optimizer", *words, devices=[HostAsGpu()])
     assert {m.task.device for m in record.ok()} == {"cuda:0"}

@@ -7,7 +7,7 @@ from assay.bench.device import Cpu
 from tests.bench.fake import HostAsGpu
 from tests.bench.runs import run
 
-SMALL = ("seconds=2", "megabytes=[0.004,0.1]", "sizes=[16,32]", "threads=1")
+SMALL = ("seconds=60", "megabytes=[0.004,0.1]", "sizes=[16,32]", "threads=1")
 
 
 def test_without_a_gpu_there_are_host_rows_only() -> None:

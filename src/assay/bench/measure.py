@@ -113,9 +113,13 @@ def measure(
     rule = rule or Rule()
     finished: dict[int, Measurement] = {}
     running: dict[int, _Running] = {}
+    pool = ""
     try:
         for index, job in enumerate(jobs):
             tell(job.task.key)
+            if job.pool != pool:
+                pool = job.pool
+                job.device.settle()
             promised = sum(state.found.cold_s or 0.0 for state in running.values())  # one time each, at least
             fair = (deadline - job.device.now() - promised) / (len(jobs) - index)
             briefly = replace(rule, warm_s=max(0.0, min(rule.warm_s, WARM_SHARE * fair)))
@@ -124,7 +128,7 @@ def measure(
                 finished[index] = ready
             else:
                 running[index] = ready
-        _rounds(list(running.values()), deadline, rule, random.Random(seed), tell)
+        _rounds(list(running.values()), deadline, rule, random.Random(seed), tell, pool)
     except KeyboardInterrupt:
         finished |= {index: state.measurement() for index, state in running.items() if state.wall}
         raise Interrupted([finished[index] for index in sorted(finished)]) from None
@@ -133,9 +137,13 @@ def measure(
 
 
 def _rounds(
-    active: list[_Running], deadline: float, rule: Rule, order: random.Random, tell: Callable[[str], None]
+    active: list[_Running],
+    deadline: float,
+    rule: Rule,
+    order: random.Random,
+    tell: Callable[[str], None],
+    pool: str,
 ) -> None:
-    pool = ""
     while active:
         order.shuffle(active)
         for state in list(active):
@@ -147,7 +155,7 @@ def _rounds(
                 pool = state.job.pool
                 state.job.device.settle()
             with state.job.setting():
-                if state.wall and state.wall[-1] * state.calls < rule.sample_s * 10:
+                if len(active) > 1 and state.wall and state.wall[-1] * state.calls < rule.sample_s * 10:
                     state.call()  # the job before it left its own data in the caches and its own thread count
                 state.take(_timed(state.job.device, state.call, state.calls))
             if state.done(rule):
@@ -164,7 +172,6 @@ def _fits(state: _Running, deadline: float) -> bool:
 def _prepare(job: Job, deadline: float, rule: Rule) -> _Running | Measurement:
     device = job.device
     device.release()
-    device.settle()
     left = deadline - device.now()
     expected = job.expected_s or 0.0
     if left <= 0:

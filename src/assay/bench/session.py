@@ -21,12 +21,14 @@ class Session:
         seed: int,
         tell: Callable[[str, float], None] = lambda text, left: None,
         clock: Callable[[], float] = time.perf_counter,
+        rule: Rule | None = None,
     ) -> None:
         self.devices = list(devices)
         self.absent = dict(absent)
         self.seed = seed
         self.facts: dict[str, Any] = {}
         self._clock = clock
+        self._rule = rule
         self._deadline = clock() + seconds
         self._tell = tell
         self._measurements: list[Measurement] = []
@@ -40,7 +42,9 @@ class Session:
         """Time the jobs side by side, within so many seconds or all that are left."""
         end = self._deadline if seconds is None else min(self._clock() + seconds, self._deadline)
         try:
-            self._measurements += measure(jobs, end, self.seed, rule, lambda text: self.tell(text))
+            self._measurements += measure(
+                jobs, end, self.seed, rule or self._rule, lambda text: self.tell(text)
+            )
         except Interrupted as interrupted:
             self._measurements += interrupted.measurements
             raise
