@@ -2,16 +2,19 @@
 
 import gzip
 import hashlib
-import os
 import shutil
-import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
+from urllib.request import urlopen
 
 from filelock import FileLock
 
 from assay.errors import UserError
+
+TIMEOUT = 60.0  # seconds without a byte
 
 
 def sha256(path: Path) -> str:
@@ -51,17 +54,55 @@ def ensure(folder: Path, checksums: Mapping[str, str]) -> None:
         )
 
 
+def fetch(folder: Path, checksums: Mapping[str, str], mirrors: Sequence[str]) -> None:
+    """Download those of the packed files (name to MD5) that are missing, from the first mirror that has them.
+
+    Processes that start at once wait for one another, and each file is fetched once. Raises OSError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        for name, digest in checksums.items():
+            if not (folder / name).exists():
+                _fetch(folder / name, digest, [f"{mirror.rstrip('/')}/{name}" for mirror in mirrors])
+
+
+def _fetch(target: Path, digest: str, addresses: Sequence[str]) -> None:
+    failures: list[str] = []
+    for address in addresses:
+        try:
+            with _scratch(target) as scratch:
+                with urlopen(address, timeout=TIMEOUT) as response, scratch.open("wb") as file:
+                    shutil.copyfileobj(response, file)
+                with scratch.open("rb") as file:
+                    found = hashlib.file_digest(file, "md5").hexdigest()
+                if found != digest:
+                    raise OSError(f"its MD5 is {found}, not {digest}")
+                scratch.replace(target)
+                return
+        except (OSError, HTTPException) as error:
+            failures.append(f"{address}: {error}")
+    raise OSError("; ".join(failures))
+
+
 def _extract(packed: Path, target: Path) -> None:
     """Extract beside the target and rename over it: a killed run leaves no half file under the real name."""
     if not packed.is_file():
         return  # `ensure` reports the target as missing
-    handle, scratch = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
-        with gzip.open(packed) as source, os.fdopen(handle, "wb") as file:
-            shutil.copyfileobj(source, file)
-        Path(scratch).chmod(0o644)
-        Path(scratch).replace(target)
+        with _scratch(target) as scratch:
+            with gzip.open(packed) as source, scratch.open("wb") as file:
+                shutil.copyfileobj(source, file)
+            scratch.replace(target)
     except (EOFError, gzip.BadGzipFile, zlib.error):
         target.unlink(missing_ok=True)  # the .gz is damaged: `ensure` reports it
+
+
+@contextmanager
+def _scratch(target: Path) -> Generator[Path]:
+    """A name beside the target, for the holder of the lock; what a killed holder left is removed."""
+    scratch = target.with_name(f".{target.name}.part")
+    scratch.unlink(missing_ok=True)
+    try:
+        yield scratch
     finally:
-        Path(scratch).unlink(missing_ok=True)
+        scratch.unlink(missing_ok=True)

@@ -62,8 +62,8 @@ class Images(Source):
         if not self.download:
             raise UserError(f"data.root: {wanted}\ndata.download=false forbids fetching them")
         try:
-            self.reader(str(self.root), download=True)
-        except (RuntimeError, OSError) as error:
+            files.fetch(folder, dict(self.reader.resources), self.reader.mirrors)
+        except OSError as error:
             raise UserError(
                 f"data.root: {wanted}, and downloading them failed: {str(error).splitlines()[0]}"
             ) from error
