@@ -3,6 +3,7 @@
 import builtins
 import errno
 import io
+import json
 import os
 import resource
 import signal
@@ -38,7 +39,11 @@ def install(fault: Mapping[str, Any]) -> None:
     if "step" in fault:
         before_step(fault["step"], act)
     if "validation" in fault:
-        in_validation(fault["validation"], act)
+        in_evaluation("validation_step", fault["validation"], act)
+    if "test" in fault:
+        in_evaluation("test_step", fault["test"], act)
+    if "handler" in fault:
+        handle_as_submitit(fault["signal"], Path(fault["handler"]))
     if "operation" in fault:
         Operations(Path(fault["folder"]), fault["operation"], fault.get("how", "kill")).install()
     if "nan" in fault:
@@ -77,10 +82,11 @@ def before_step(count: int, act: Act, nan: bool = False) -> None:
     _Update.step = counted
 
 
-def in_validation(count: int, act: Act) -> None:
+def in_evaluation(name: str, count: int, act: Act) -> None:
+    """Act before the count-th batch of validation or test."""
     from assay.training.classifier import Classifier
 
-    step, seen = Classifier.validation_step, 0
+    step, seen = getattr(Classifier, name), 0
 
     def counted(self: Any, batch: Any, batch_idx: int) -> None:
         nonlocal seen
@@ -89,7 +95,18 @@ def in_validation(count: int, act: Act) -> None:
             act()
         step(self, batch, batch_idx)
 
-    Classifier.validation_step = counted
+    setattr(Classifier, name, counted)
+
+
+def handle_as_submitit(signum: int, handed: Path) -> None:
+    """A handler that writes which step had been saved, and leaves as submitit's does."""
+
+    def requeue(signum: int, frame: object) -> None:
+        (sidecar,) = handed.parent.glob("out/runs/*/checkpoints/last.ckpt.json")
+        handed.write_text(str(json.loads(sidecar.read_text())["step"]))
+        raise SystemExit(-1)
+
+    signal.signal(signum, requeue)
 
 
 def _raise_out_of_memory() -> None:

@@ -46,7 +46,7 @@ def _fork(asked: dict[str, Any]) -> int:
         module, function = asked["call"].split(":")
         code = getattr(importlib.import_module(module), function)(**asked["arguments"]) or 0
     except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else 1
+        code = stop.code % 256 if isinstance(stop.code, int) else 1
     except BaseException:
         traceback.print_exc()
     sys.stdout.flush()
