@@ -1,6 +1,7 @@
 """Faults, put into a child before it trains: at a step, in validation, at a file operation, by the system."""
 
 import builtins
+import codecs
 import errno
 import io
 import json
@@ -22,15 +23,17 @@ def train(
 ) -> int:
     """`python train.py words`, as another user if `uid` is given; the exit code."""
     os.environ.update(env or {})
-    if uid is not None:
-        os.setgroups([])
-        os.setgid(uid)
-        os.setuid(uid)
     from assay.run.run import main
     from tests.runs import config
 
+    judged = config(*words)
+    if uid is not None:  # not before: the interpreter's own files may be another user's
+        codecs.lookup("hex")
+        os.setgroups([])
+        os.setgid(uid)
+        os.setuid(uid)
     install(fault or {})
-    return main(config(*words), list(words))
+    return main(judged, list(words))
 
 
 def install(fault: Mapping[str, Any]) -> None:
@@ -51,7 +54,9 @@ def install(fault: Mapping[str, Any]) -> None:
     if "out_of_memory" in fault:
         before_step(fault["out_of_memory"], _raise_out_of_memory)
     if "unwritable" in fault:
-        unwritable(fault["unwritable"], fault.get("errno", errno.ENOSPC), fault.get("after", 0))
+        unwritable(fault["unwritable"], fault.get("mode", "wax+"), fault.get("after", 0))
+    if "fill" in fault:
+        before_step(fault["fill_at"], lambda: _fill(Path(fault["fill"])))
     if "file_size" in fault:
         resource.setrlimit(resource.RLIMIT_FSIZE, (fault["file_size"], resource.RLIM_INFINITY))
     if "address_space" in fault:
@@ -146,8 +151,14 @@ def slow_save(seconds: float, marker: Path) -> None:
     os.fsync = slow
 
 
-def unwritable(part_of_name: str, code: int, after: int) -> None:
-    """Writing to files with this in their name fails, after so many successful writes."""
+def _fill(filler: Path) -> None:
+    """Leave no more than a few kilobytes on the disk."""
+    disk = os.statvfs(filler.parent)
+    filler.write_bytes(b"\0" * (disk.f_bavail * disk.f_frsize - 8192))
+
+
+def unwritable(part_of_name: str, modes: str, after: int) -> None:
+    """Writing to files with this in their name, opened so, finds a full disk after so many good writes."""
     opened, written = io.open, 0
 
     class Full(io.FileIO):
@@ -155,12 +166,12 @@ def unwritable(part_of_name: str, code: int, after: int) -> None:
             nonlocal written
             written += 1
             if written > after:
-                raise OSError(code, os.strerror(code))
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return super().write(data)
 
     def open_full(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
         name = os.fsdecode(file) if isinstance(file, (str, bytes, os.PathLike)) else ""
-        if part_of_name not in Path(name).name or not set(mode) & set("wa+x"):
+        if part_of_name not in Path(name).name or not set(mode) & set(modes):
             return opened(file, mode, *args, **kwargs)
         raw = Full(name, mode.replace("b", "").replace("t", ""))
         buffered = io.BufferedWriter(raw)

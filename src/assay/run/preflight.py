@@ -24,13 +24,10 @@ def preflight(folder: Path, parts: Parts, log_every_n_steps: int) -> None:
 
     Leaves nothing behind. Device and data have been checked by what built `parts`.
     """
-    there = folder.absolute()
-    while not there.exists():
-        there = there.parent
-    _check_writable(there, folder)
+    there = _writable(folder)
     needed = bytes_needed(parts, log_every_n_steps)
     free = shutil.disk_usage(there).free
-    if free < needed:
+    if free + _held(folder) < needed:
         raise UserError(
             f"output_dir: the disk of {folder} has {_size(free)} free, this run needs up to {_size(needed)}\n"
             f"({CHECKPOINTS} checkpoints of {_size(checkpoint_bytes(parts))} at worst, and the logs)\n"
@@ -38,8 +35,20 @@ def preflight(folder: Path, parts: Parts, log_every_n_steps: int) -> None:
         )
 
 
-def _check_writable(there: Path, folder: Path) -> None:
+def _held(folder: Path) -> int:
+    """What the files of a run that is resumed take already; names of one file count once."""
+    if not (folder / "result.json").exists():
+        return 0
+    files = {(found := path.stat()).st_ino: found.st_size for path in folder.rglob("*") if path.is_file()}
+    return sum(files.values())
+
+
+def _writable(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there; a file could be written into it."""
+    there = folder.absolute()
     try:
+        while not there.exists():
+            there = there.parent
         with tempfile.NamedTemporaryFile(dir=there, prefix=".", suffix=".tmp") as probe:
             probe.write(b"\0" * 4096)
             probe.flush()
@@ -49,6 +58,7 @@ def _check_writable(there: Path, folder: Path) -> None:
             f"output_dir: {folder} cannot be written to: {error.strerror or error} ({there})\n"
             "set output_dir to a folder that you may write to"
         ) from error
+    return there
 
 
 def bytes_needed(parts: Parts, log_every_n_steps: int) -> int:

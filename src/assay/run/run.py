@@ -44,9 +44,9 @@ def main(config: TrainConfig, overrides: list[str]) -> int:
             if folder is not None and folder.status == "completed":
                 return _show_completed(folder, Path(config.output_dir))
             return execute(config, overrides, Console(), request, folder)
-        except UserError as error:
+        except (UserError, RunFailed) as error:
             print(error, file=sys.stderr)
-            return 2
+            return 2 if isinstance(error, UserError) else 1
         except Interrupted as stop:
             return 128 + stop.signum
 
@@ -100,8 +100,8 @@ def _run(
 ) -> int:
     """The stages of a run whose folder is ours, and its exit code."""
     point = resume_point(folder.checkpoints / "last.ckpt", config) if "fit" in config.stages else None
-    _open_books(folder, config, overrides, device, parts)
     try:
+        _open_books(folder, config, overrides, device, parts)
         with (
             logs_to(folder.path / "log.txt"),
             _status(folder, began),
