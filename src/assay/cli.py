@@ -46,7 +46,11 @@ def _bench(found: JudgedConfig[object]) -> int:
     return main(found.composed, list(found.overrides))
 
 
-def _tool(tool: Tool, folders: tuple[str, ...]) -> int:
+def _tool(tool: Tool, folders: tuple[str, ...], words: tuple[str, ...]) -> int:
+    if tool is Tool.LEADERBOARD:
+        from assay.sweep.derive import print_again
+
+        return print_again(folders, [word for word in words if word.startswith("sweep.")])
     from assay.run import compare
 
     return compare.reproduce(folders[0]) if tool is Tool.REPRODUCE else compare.diff(*folders)
@@ -59,7 +63,7 @@ def _command(name: str, job: Job) -> int:
             return _help(name)
         asked = tool_of(line.overrides) if name == "train" else None
         if asked is not None:
-            return _tool(*asked)
+            return _tool(*asked, line.overrides)
         return _hydra(name, line, job)
     except UserError as error:
         print(error, file=sys.stderr)
@@ -115,6 +119,10 @@ def _hydra(name: str, line: CommandLine, job: Job) -> int:
             one = JudgedConfig(judge(schema_of(name, composed), composed), composed, words)
         codes.append(_reported(job, one))
 
+    if name == "train" and line.multirun:
+        from assay.sweep.sweeper import register
+
+        register(line.overrides, codes.append)
     typed = sys.argv[1:]
     sys.argv[1:] = [word for word in line.argv if found is None or word not in found.deferred]
     hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(task)()

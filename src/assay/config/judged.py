@@ -7,7 +7,7 @@ is wrong: importing torch takes seconds.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -201,14 +201,14 @@ def judge_jobs(
                 raise refuse(problems)
 
 
-def judged_frames(jobs: Sequence[Sequence[str]]) -> list[TrainConfig]:
-    """The configs of many jobs, judged without their slots, which would need torch; raises `UserError`."""
+def frames(
+    config_name: str, jobs: Sequence[Sequence[str]]
+) -> Iterator[tuple[TrainConfig | None, list[Problem]]]:
+    """Of each job the config, judged without its slots, which would need torch; or its problems."""
     with composer():
-        seen = [_seen("train", words, slots=False) for words in jobs]
-        problems = [one for _, _, found in seen for one in found]
-        if problems:
-            raise refuse(problems)
-        return [judge(TrainConfig, _job(composed)) for composed, _, _ in seen]
+        for words in jobs:
+            composed, schema, problems = _seen(config_name, words, slots=False)
+            yield (None if problems else judge(schema, _job(composed))), problems
 
 
 def composes(config_name: str, overrides: Sequence[str], resolve: bool = False) -> None:

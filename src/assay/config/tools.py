@@ -1,4 +1,4 @@
-"""Words that ask for something else than a run: `diff=[runA,runB]` and `reproduce=<run folder>`."""
+"""Words that ask for something else than a run: `diff=[A,B]`, `reproduce=<run>`, `leaderboard=<sweeps>`."""
 
 from collections.abc import Sequence
 from enum import Enum
@@ -14,6 +14,15 @@ class Tool(Enum):
 
     DIFF = "diff"
     REPRODUCE = "reproduce"
+    LEADERBOARD = "leaderboard"
+
+
+WANTED = {
+    Tool.DIFF: ("two run folders are compared", "diff=[outputs/runs/A,outputs/runs/B]"),
+    Tool.REPRODUCE: ("one run folder is compared", "reproduce=outputs/runs/A"),
+    Tool.LEADERBOARD: ("one or several sweep folders are listed", "leaderboard=outputs/sweeps/A"),
+}
+BESIDE = ("sweep.metric=", "sweep.direction=")  # what may stand beside `leaderboard`
 
 
 def tool_of(words: Sequence[str]) -> tuple[Tool, tuple[str, ...]] | None:
@@ -22,17 +31,16 @@ def tool_of(words: Sequence[str]) -> tuple[Tool, tuple[str, ...]] | None:
     if not asked:
         return None
     tool = Tool(asked[0].partition("=")[0])
-    wanted = "diff=[outputs/runs/A,outputs/runs/B]" if tool is Tool.DIFF else "reproduce=outputs/runs/A"
-    if len(words) > 1:
-        others = [word for word in words if word != asked[0]]
-        raise UserError(f"{asked[0]} stands alone, without {' '.join(others)}\n  for example {wanted}")
+    needed, example = WANTED[tool]
+    others = [word for word in words if word != asked[0]]
+    if any(tool is not Tool.LEADERBOARD or not word.startswith(BESIDE) for word in others):
+        raise UserError(f"{asked[0]} stands alone, without {' '.join(others)}\n  for example {example}")
     try:
         value = parsed(asked[0]).value()
     except HydraException:
         value = None
     folders = value if isinstance(value, list) else [value]
-    count = 2 if tool is Tool.DIFF else 1
+    count = {Tool.DIFF: 2, Tool.REPRODUCE: 1, Tool.LEADERBOARD: max(1, len(folders))}[tool]
     if len(folders) != count or not all(isinstance(folder, str) and folder for folder in folders):
-        needed = "two run folders" if count == 2 else "one run folder"
-        raise UserError(f"{asked[0]}: {needed} are compared\n  for example {wanted}")
+        raise UserError(f"{asked[0]}: {needed}\n  for example {example}")
     return tool, tuple(str(folder) for folder in folders)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -23,10 +24,20 @@ def plain(config: TrainConfig) -> dict[str, Any]:
 
 def config_id(config: TrainConfig) -> str:
     """Eight hex digits that two runs share if and only if their results should be equal."""
-    kept = plain(config)
+    return digest(plain(config))
+
+
+def group_id(config: TrainConfig) -> str:
+    """The same for runs that differ in their seed alone."""
+    return digest(plain(config), without_seed=True)
+
+
+def digest(stored: Mapping[str, Any], without_seed: bool = False) -> str:
+    """The id of a config as it stands in `config.yaml`."""
+    kept = json.loads(json.dumps(stored))
     for group, names in WITHOUT_EFFECT.items():
         section = kept[group] if group else kept
-        for name in names:
+        for name in (*names, "seed") if without_seed and not group else names:
             section.pop(name, None)
     text = json.dumps(kept, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
