@@ -1,0 +1,73 @@
+"""From folders on disk to the entries of a leaderboard; needs no torch."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from assay.errors import UserError
+from assay.run.identity import digest
+from assay.sweep.folder import JobState, SweepFolder
+from assay.sweep.leaderboard import Entry
+
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def entries_of(folders: Sequence[Path]) -> list[Entry]:
+    """All jobs of these sweep folders, or runs of these folders of runs. Raises `UserError` for any other."""
+    found = [entry for folder in folders for entry in _entries(folder)]
+    if not found:
+        raise UserError("leaderboard: there is no job in it yet")
+    return found
+
+
+def _entries(folder: Path) -> Iterator[Entry]:
+    sweep = SweepFolder(folder)
+    if sweep.manifest:
+        for job in sweep.manifest["jobs"]:
+            yield entry(sweep, job["id"], job["group"], tuple(job["words"]))
+        return
+    results = (
+        [folder / "result.json"]
+        if (folder / "result.json").is_file()
+        else sorted(folder.glob("*/result.json"))
+    )
+    if not results:
+        raise UserError(
+            f"leaderboard={folder}: no sweep folder: it has no sweep.json, and no run is in it\n"
+            "  the sweeps are in outputs/sweeps/"
+        )
+    for path in results:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        config = read_config(path.parent)
+        words = tuple(word for word in result["overrides"] if not word.startswith("sweep"))
+        group = digest(config, without_seed=True)
+        yield Entry(
+            path.parent.name, group, folder.name, str(path.parent), words, result["status"], result["error"],
+            result, config,
+        )  # fmt: skip
+
+
+def entry(sweep: SweepFolder, id: str, group: str, words: tuple[str, ...]) -> Entry:
+    """One job of a sweep."""
+    state: JobState = sweep.state(id)
+    path = sweep.job(id)
+    return Entry(
+        id,
+        group,
+        sweep.path.name,
+        str(path),
+        words,
+        state.status,
+        state.error,
+        state.result,
+        read_config(path),
+    )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """`config.yaml` as plain data; empty where the job has not begun."""
+    file = folder / "config.yaml"
+    return yaml.load(file.read_text(encoding="utf-8"), Loader) if file.is_file() else {}

@@ -1,0 +1,75 @@
+"""The jobs of a sweep, composed and judged before the first starts."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from itertools import chain
+
+from assay.config.frame import TrainConfig
+from assay.config.judged import frames
+from assay.config.problems import Problem, refuse
+from assay.errors import UserError
+from assay.run.identity import config_id, group_id
+from assay.sweep.folder import Job
+from assay.sweep.grid import expand, words_of
+
+
+def key_of(word: str) -> str:
+    """What a word is about."""
+    return word.partition("=")[0].lstrip("+~").partition("@")[0]
+
+
+def value_of(word: str) -> str:
+    return word.partition("=")[2]
+
+
+def parts(words: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """The words that steer Hydra, those that steer the sweep, and those of the jobs."""
+    hydra = [w for w in words if key_of(w).startswith(("hydra.", "hydra/")) and key_of(w) != "hydra.mode"]
+    sweep = [w for w in words if key_of(w).partition(".")[0] == "sweep"]
+    return hydra, sweep, [w for w in words if w not in sweep and not key_of(w).startswith("hydra")]
+
+
+@lru_cache(maxsize=1)  # the command line is judged first, then Hydra asks for the same
+def compose_jobs(words: tuple[str, ...]) -> tuple[Job, ...]:
+    """The jobs that the words of a command line and of its sweep file make, without repetitions.
+
+    Raises `UserError` with the problems of all of them, each with the job that it is in.
+    """
+    hydra, sweep, ours = parts(words)
+    base = [*hydra, *sweep]
+    whole = _judged([base])[0]
+    grid = expand([*words_of(whole.sweep.params), *ours], whole.sweep.mode)
+    configs = _judged([[*base, *job] for job in grid], grid)
+    jobs = [Job(config_id(one), group_id(one), job, one) for one, job in zip(configs, grid, strict=True)]
+    if any(job.config.resume is not None for job in jobs):
+        raise UserError("resume: a sweep goes on by itself\n  run its command again, with its sweep.name")
+    return tuple({job.id: job for job in jobs}.values())
+
+
+def _judged(words: Sequence[Sequence[str]], jobs: Sequence[Sequence[str]] = ()) -> list[TrainConfig]:
+    """Their configs without the slots, which need torch; a problem says in which of the jobs it is."""
+    configs: list[TrainConfig] = []
+    found: dict[str, tuple[Problem, list[int]]] = {}
+    for at, (config, problems) in enumerate(frames("train", words)):
+        configs += [config] if config is not None else []
+        for problem in problems:
+            found.setdefault(problem.text, (problem, []))[1].append(at)
+    if found:
+        raise refuse(_in_jobs(problem, where, jobs) for problem, where in found.values())
+    return configs
+
+
+def _in_jobs(problem: Problem, where: list[int], jobs: Sequence[Sequence[str]]) -> Problem:
+    if len(jobs) < 2 or len(where) == len(jobs):
+        return problem
+    more = f" and {len(where) - 1} more" if len(where) > 1 else ""
+    note = f"in job {where[0] + 1} of {len(jobs)} ({' '.join(jobs[where[0]])}){more}"
+    return replace(problem, notes=(*problem.notes[:2], note))
+
+
+def swept_keys(jobs: Sequence[Sequence[str]]) -> list[str]:
+    """The keys on whose words the jobs differ, in the order in which they were typed."""
+    keys = dict.fromkeys(key_of(word) for word in chain.from_iterable(jobs))
+    values = {key: {next((w for w in job if key_of(w) == key), None) for job in jobs} for key in keys}
+    return [key for key in keys if len(values[key]) > 1]

@@ -1,0 +1,163 @@
+"""The process in which Hydra's launcher runs, a child of the sweep's own.
+
+The sweep itself stays small: no torch, no launcher, nothing that a job can bring down. A job that crashes
+beneath Python takes this process with it, never the sweep, which starts another for what is left. The child
+leads a process group, so that a Ctrl-C reaches the sweep alone, which passes it on; it ends with the sweep.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkProcess, SpawnProcess
+from pathlib import Path
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from assay.config.judged import judge_jobs
+from assay.errors import UserError
+from assay.sweep.folder import SweepFolder
+from assay.sweep.work import Worker
+
+PROCESS = ForkProcess if sys.platform.startswith("linux") else SpawnProcess
+GRACE_SECONDS = 10.0  # for the jobs to save what they have when the sweep itself was killed
+
+
+@dataclass(frozen=True)
+class Launch:
+    """All that the child needs; it can be pickled, for systems that start processes anew."""
+
+    config: DictConfig  # of the sweep, with the node `hydra`
+    context: HydraContext
+    singletons: Any  # Hydra's
+
+
+@dataclass(frozen=True)
+class Order:
+    """Jobs to run: what the launcher calls, and the words of each call."""
+
+    worker: Worker
+    words: Sequence[Sequence[str]]
+
+
+class Child:
+    """A child process that judges what needs torch, then runs one order."""
+
+    def __init__(self, launch: Launch, judge: Sequence[Sequence[str]]) -> None:
+        """Start it; with `judge`, it first judges the jobs of these words down to their constructors."""
+        self._pipe, theirs = multiprocessing.Pipe()
+        self.judged = False
+        self.process = PROCESS(target=_live, args=(launch, list(judge), theirs, self._pipe), name="launcher")
+        sys.stdout.flush()
+        self.process.start()
+        theirs.close()
+
+    def verdict(self) -> str | None:
+        """Waits for the judgement; the problems, or None. Raises `RuntimeError` if the child died over it."""
+        self.judged = True
+        try:
+            return self._pipe.recv()
+        except EOFError:
+            raise RuntimeError("the launcher's process died before it had judged the jobs") from None
+
+    def run(self, order: Order) -> None:
+        self._pipe.send(order)
+
+    def error(self) -> str | None:
+        """What the launcher itself raised; call it when the process has ended."""
+        try:
+            return self._pipe.recv() if self._pipe.poll() else None
+        except EOFError:
+            return None
+
+    def kill(self) -> None:
+        """End the whole group at once."""
+        if self.process.pid is None:
+            return
+        with suppress(ProcessLookupError):  # the group is empty already
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.join()
+
+    def dismiss(self) -> None:
+        """Without an order the child ends."""
+        self._pipe.close()
+        self.process.join()
+
+
+def _live(launch: Launch, judge: list[Sequence[str]], pipe: Connection, parents: Connection) -> None:
+    """The child's life."""
+    parents.close()  # or the end of the parent would never be felt on `pipe`
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.default_int_handler)
+    if PROCESS is SpawnProcess:
+        Singleton.set_state(launch.singletons)
+    problems: str | None = None
+    try:
+        judge_jobs("train", judge)
+    except UserError as error:
+        problems = str(error)
+    pipe.send(problems)
+    try:
+        order: Order = pipe.recv()
+    except EOFError:
+        return
+    sweep = SweepFolder(order.worker.folder)
+    _into(sweep.path / "log.txt")
+    threading.Thread(target=_end_with_parent, args=(sweep, order.worker.session), daemon=True).start()
+    try:
+        _launch(launch, order)
+    except BaseException as error:
+        traceback.print_exc()
+        pipe.send(f"{type(error).__name__}: {error}")
+    _end_workers()
+
+
+def _into(log: Path) -> None:
+    """All that this process and its own children say, from Python or beneath it, goes to the log."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+
+
+def _launch(launch: Launch, order: Order) -> None:
+    config = launch.config.copy()
+    with open_dict(config):
+        OmegaConf.update(config, "hydra.sweep.dir", str(order.worker.folder))
+        config.hydra.job.name = order.worker.folder.name
+    launcher = Plugins.instance().instantiate_launcher(launch.context, order.worker, config)
+    for returned in launcher.launch(order.words, initial_job_idx=0):
+        _ = returned.return_value  # raises what the worker raised, and a worker that is right raises nothing
+
+
+def _end_with_parent(sweep: SweepFolder, session: str) -> None:
+    """When the sweep is killed its jobs save and stop; they are interrupted, and can go on."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    sweep.stop(session)
+    os.killpg(0, signal.SIGTERM)
+    time.sleep(GRACE_SECONDS)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _end_workers() -> None:
+    """joblib keeps its workers for later calls, and there will be none."""
+    loky = sys.modules.get("joblib.externals.loky")
+    if loky is not None:
+        loky.get_reusable_executor().shutdown(wait=True, kill_workers=True)
