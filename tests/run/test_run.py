@@ -140,3 +140,13 @@ def test_two_processes_train_like_one(runs: Path, folder: Path) -> None:
     for name, tensor in checkpoint(folder)["state_dict"].items():
         assert torch.allclose(tensor, checkpoint(shared)["state_dict"][name], atol=1e-4)
     assert two["metrics"]["val/accuracy"] == pytest.approx(one["metrics"]["val/accuracy"], abs=0.01)
+
+
+def test_secrets_are_not_written(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_TOKEN", "hunter2hunter2")
+    folder = train(runs, "logger=csv", "+logger.csv.prefix=${oc.env:MY_TOKEN}")
+    written = [
+        path for path in folder.rglob("*") if path.is_file() and path.suffix in (".yaml", ".json", ".txt")
+    ]
+    assert written
+    assert not [path for path in written if "hunter2" in path.read_text()]

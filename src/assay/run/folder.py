@@ -18,6 +18,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from assay.config.compose import PROJECT
+from assay.config.secrets import redact, redact_text
 from assay.errors import UserError
 from assay.run.process import is_alive, this_process
 from assay.run.signals import slurm_job
@@ -135,13 +136,14 @@ class RunFolder:
 
     def write_config(self, resolved: Mapping[str, Any], overrides: list[str]) -> None:
         for name, content in {"config.yaml": dict(resolved), "overrides.yaml": overrides}.items():
-            write_durably(self.path / name, yaml.safe_dump(content, sort_keys=False).encode())
+            text = yaml.safe_dump(redact(content), sort_keys=False)
+            write_durably(self.path / name, text.encode())
 
 
 def provenance() -> dict[str, Any]:
     """What is needed to know where a result came from."""
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": redact_text(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "process": this_process(),
         "slurm_job": slurm_job(),

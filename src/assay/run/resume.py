@@ -28,7 +28,7 @@ from assay.training.durable import (
 )
 
 log = logging.getLogger(__name__)
-FREE_HERE = ("name", "output_dir", "ckpt")  # a folder may be moved, the weights of the start are past
+FREE_HERE = ("name", "ckpt")  # of no effect on what is left to do
 
 
 def stored_run(config: TrainConfig, overrides: list[str]) -> tuple[TrainConfig, RunFolder | None]:

@@ -220,7 +220,7 @@ def _open_books(
         },
         samples_per_second=None,
         seed=config.seed,
-        overrides=folder.result.get("overrides", overrides),
+        overrides=folder.result.get("overrides", redact(overrides)),
         resumed=folder.result.get("resumed", -1) + 1,
         config_id=folder.result.get("config_id", config_id(config)),
         device={
