@@ -30,7 +30,8 @@ LARGEST = 1_000_000  # bytes; a run's config.yaml has some 3,000
 SLOTS = ("data", "model", "optimizer", "scheduler", "logger", "callbacks")
 # what a resumed run may have otherwise than before, as whole keys or as groups
 FREE = (
-    *("resume", "stages", "logger", "sweep", "trainer.log_every_n_steps", "trainer.checkpoint_every"),
+    *("resume", "stages", "output_dir", "logger", "sweep", "trainer.log_every_n_steps"),
+    "trainer.checkpoint_every",
     *("trainer.profiler", "data.root", "data.download", "data.num_workers", "data.in_memory"),
 )
 

@@ -9,6 +9,7 @@ from typing import Any
 from assay.config.describe import show
 from assay.config.frame import TrainConfig
 from assay.config.judge import judge
+from assay.config.secrets import redact
 from assay.config.stored import FREE, differences, read_config, stored_config
 from assay.errors import UserError
 from assay.run.folder import RunFolder, versions
@@ -143,9 +144,10 @@ def resume_point(last: Path, config: TrainConfig) -> ResumePoint | None:
 
 def _same_config(facts: dict[str, Any], config: TrainConfig) -> None:
     """Raises `UserError`, with what differs, if someone has changed the run's config.yaml since."""
+    here = redact(plain(config))  # as it was written
     drift = [
         (key, old, new)
-        for key, old, new in differences(facts.get("config", plain(config)), plain(config))
+        for key, old, new in differences(facts.get("config", here), here)
         if not any(key == free or key.startswith(f"{free}.") for free in (*FREE, *FREE_HERE))
     ]
     if drift:
