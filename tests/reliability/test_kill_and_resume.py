@@ -1,6 +1,7 @@
 """R1: a run killed at any moment and resumed ends as one that was never interrupted, bit for bit."""
 
 import random
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,11 @@ def killed_and_resumed(
         fault: Mapping[str, Any] = kill | {"folder": str(where)}
         code, text = zygote.train(*command, fault=fault)
         assert code in (KILLED, 0), text  # 0: it had fewer steps left than that
-        command = [f"resume={only_run(output)}"]
+        if (only_run(output) / "config.yaml").exists():
+            command = [f"resume={only_run(output)}"]
+        else:  # there is no run yet, and the same command starts one
+            assert zygote.train(f"resume={only_run(output)}")[0] == 2
+            shutil.rmtree(only_run(output))
     code, text = zygote.train(*command)
     assert code == 0, text
     return only_run(output)

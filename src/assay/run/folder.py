@@ -61,13 +61,17 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
-        """An existing folder, with what its `result.json` says."""
+        """An existing folder, with what its `result.json` says; nothing, if it was killed before that.
+
+        Raises `UserError` for what is no run folder.
+        """
         folder = cls(path)
         try:
             folder.result = json.loads((path / "result.json").read_text(encoding="utf-8"))
             _ = folder.result["status"], folder.result["process"]["pid"]
         except FileNotFoundError:
-            raise UserError(f"{path}: no run folder: it has no result.json") from None
+            if not (path / "config.yaml").is_file():
+                raise UserError(f"{path}: no run folder: it has no result.json") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path / 'result.json'} cannot be read: {error!r}") from None
         return folder
@@ -75,7 +79,7 @@ class RunFolder:
     @property
     def status(self) -> str:
         """That of `result.json`; a run whose process is gone was interrupted, whatever it last wrote."""
-        status = self.result["status"]
+        status = self.result.get("status", "interrupted")
         return "interrupted" if status == "running" and not self.is_held() else status
 
     def is_held(self) -> bool:
@@ -121,6 +125,11 @@ class RunFolder:
         )
 
     @property
+    def overrides(self) -> list[str]:
+        """The words that the run was started with."""
+        return yaml.safe_load((self.path / "overrides.yaml").read_text(encoding="utf-8"))
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
@@ -135,7 +144,8 @@ class RunFolder:
         write_durably(self.path / "result.json", text.encode())
 
     def write_config(self, resolved: Mapping[str, Any], overrides: list[str]) -> None:
-        for name, content in {"config.yaml": dict(resolved), "overrides.yaml": overrides}.items():
+        """`config.yaml` last: a folder that has it can be resumed."""
+        for name, content in {"overrides.yaml": overrides, "config.yaml": dict(resolved)}.items():
             text = yaml.safe_dump(redact(content), sort_keys=False)
             write_durably(self.path / name, text.encode())
 

@@ -97,7 +97,7 @@ def requeued(config: TrainConfig, overrides: list[str]) -> RunFolder | None:
         return None
     for result in sorted((Path(config.output_dir) / "runs").glob("*/result.json"), reverse=True):
         folder = RunFolder.open(result.parent)
-        if folder.result.get("slurm_job") == job and folder.result["overrides"] == overrides:
+        if folder.result.get("slurm_job") == job and folder.overrides == redact(overrides):
             print(f"resuming {folder.path}: job {job} was put back into the queue")
             return folder if folder.status in ("interrupted", "failed", "completed") else None
     return None

@@ -202,7 +202,7 @@ def _open_books(
 ) -> None:
     """Write config and a first `result.json`; a resumed run keeps what it has, and its history."""
     source = parts.data.source
-    if not folder.result:
+    if not (folder.path / "config.yaml").exists():
         folder.write_config(plain(config), overrides)
     before = folder.result.get("seconds", {})
     fitted = max(before.get("fit") or 0.0, _seconds_saved(folder.checkpoints / "last.ckpt"))
@@ -220,7 +220,7 @@ def _open_books(
         },
         samples_per_second=None,
         seed=config.seed,
-        overrides=folder.result.get("overrides", redact(overrides)),
+        overrides=folder.overrides,
         resumed=folder.result.get("resumed", -1) + 1,
         config_id=folder.result.get("config_id", config_id(config)),
         device={
