@@ -7,6 +7,7 @@ before the whole config is judged, and Hydra does what it does well: `--cfg`, `-
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -16,7 +17,7 @@ from assay.config.compose import CONF
 from assay.config.judge import judge
 from assay.config.judged import JudgedConfig, composes, judge_jobs, judged, schema_of
 from assay.config.tools import Tool, tool_of
-from assay.config.words import CommandLine, command_line, sample_jobs
+from assay.config.words import CommandLine, command_line, names_sweep_file, sample_jobs
 from assay.errors import Interrupted, RunFailed, UserError
 
 Job = Callable[[JudgedConfig[object]], int]
@@ -59,6 +60,8 @@ def _tool(tool: Tool, folders: tuple[str, ...], words: tuple[str, ...]) -> int:
 def _command(name: str, job: Job) -> int:
     try:
         line = command_line(sys.argv[1:])
+        if name == "train" and names_sweep_file(line):
+            line = replace(line, multirun=True, argv=("-m", *line.argv))
         if line.help:
             return _help(name)
         asked = tool_of(line.overrides) if name == "train" else None
@@ -97,8 +100,12 @@ def _judged(name: str, line: CommandLine) -> JudgedConfig[object] | None:
     if not line.multirun:
         return judged(name, line.overrides)
     # frames alone: the sweeper judges the slots of the jobs that are still to run, others need no torch
-    jobs = sample_jobs(line.overrides, zipped="sweep.mode=zip" in line.overrides)
-    judge_jobs(name, jobs, slots=(False,) if name == "train" else (False, True))
+    if name == "train":
+        from assay.sweep.jobs import compose_jobs
+
+        compose_jobs(line.overrides)  # what needs torch is judged by the sweep, if there is anything to run
+    else:
+        judge_jobs(name, sample_jobs(line.overrides))
     return None
 
 

@@ -91,6 +91,12 @@ def _with_folder(folder: str, argv: list[str], overrides: list[str]) -> tuple[li
     return [*kept, word], [*overrides, word]
 
 
+def names_sweep_file(line: CommandLine) -> bool:
+    """Whether `sweep=<file>` asks for a sweep, though `-m` was left out."""
+    shown = line.help or line.config_only or line.completion or line.multirun
+    return not shown and any(w.startswith("sweep=") and w != "sweep=default" for w in line.overrides)
+
+
 def parsed(word: str) -> Override:
     """One word as Hydra reads it; raises Hydra's own exception if it cannot be read."""
     return OverridesParser.create().parse_override(word)

@@ -36,7 +36,7 @@ def digest(stored: Mapping[str, Any], without_seed: bool = False) -> str:
     """The id of a config as it stands in `config.yaml`."""
     kept = json.loads(json.dumps(stored))
     for group, names in WITHOUT_EFFECT.items():
-        section = kept[group] if group else kept
+        section = kept.get(group, {}) if group else kept
         for name in (*names, "seed") if without_seed and not group else names:
             section.pop(name, None)
     text = json.dumps(kept, sort_keys=True)

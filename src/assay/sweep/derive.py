@@ -19,7 +19,14 @@ def derive(sweep: SweepFolder, metric: str, direction: str) -> Leaderboard:
     board = leaderboard(entries_of([sweep.path]), metric, direction)
     (sweep.path / "locks").mkdir(exist_ok=True)
     with FileLock(sweep.path / "locks" / "derived.lock"):
-        write(board, sweep.path)
+        if write(board, sweep.path) or not (sweep.path / "report.html").is_file():
+            from assay.sweep.report import (
+                write_report,  # matplotlib and tensorboard, only where there is news
+            )
+            from assay.sweep.tensorboard import write_views
+
+            write_views(board, sweep.path)
+            write_report(board, sweep.path, sweep.manifest["command"])
     return board
 
 

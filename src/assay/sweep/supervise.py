@@ -1,8 +1,8 @@
 """Runs what is left of a sweep until nothing is, whatever the jobs do to the process that runs them.
 
 One round hands all waiting jobs to the launcher. A job whose process died without a word takes its neighbours
-with it, so those that were running then are tried once more, each alone: only the one at fault dies again. Those
-that another sweep in the same folder holds are left to it and waited for.
+with it, so those that were running then are tried once more, each alone: only the one at fault dies again.
+Jobs that another sweep in the same folder holds are left to it and waited for.
 """
 
 import os
