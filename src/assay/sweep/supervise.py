@@ -75,6 +75,8 @@ class Supervisor:
 
     def _next(self, states: Mapping[str, JobState]) -> list[Job]:
         """The jobs of the next round: all that wait, else one of those that died, alone."""
+        if self.sweep.is_stopped(self.worker.session):
+            return []
         left = [job for job in self.jobs if self.tries.get(job.id, 0) < TRIES and self._wanted(job, states)]
         fresh = [job for job in left if not states[job.id].died]
         return fresh or left[:1]
@@ -97,10 +99,10 @@ class Supervisor:
         moved = self._record_deaths(batch, child.process.exitcode)
         states = self.states()
         self.view.update(states)
-        if not moved and self.outcome.signum is None:
-            self.outcome.launcher_error = error or (
-                f"it ended with code {child.process.exitcode} and no job begun (see {self._log})"
-            )
+        elsewhere = any(states[job.id].status in ("running", "completed") for job in batch)
+        if not (moved or elsewhere) and self.outcome.signum is None:
+            ended = f"it ended with code {child.process.exitcode} and no job begun (see {self._log})"
+            self.outcome.launcher_error = error or ended
         return states
 
     @property
@@ -115,7 +117,7 @@ class Supervisor:
             if state.holder.get("session") != self.worker.session:
                 continue
             begun = True
-            self.tries[job.id] = self.tries.get(job.id, 0) + (state.status != "pending")
+            self.tries[job.id] = self.tries.get(job.id, 0) + 1
             if state.died:
                 write_death(self.sweep, job, state, exitcode)
         return begun

@@ -51,10 +51,8 @@ class Worker:
             run_folder = _opened(sweep.job(job.id), state)
             with _screen(run_folder.path / "log.txt") as console:
                 self._run(job, run_folder, console)
-            if job.config.sweep.on_failure == "stop" and run_folder.result["status"] in (
-                "failed",
-                "diverged",
-            ):
+            status = sweep.state_of_mine(job.id).status
+            if job.config.sweep.on_failure == "stop" and status in ("failed", "diverged"):
                 sweep.stop(self.session)
 
     def _run(self, job: Job, folder: RunFolder, console: Console) -> None:
@@ -65,9 +63,15 @@ class Worker:
                     from assay.run.run import execute  # torch and Lightning, in the process that needs them
 
                     place = Place(self.engine.threads, gpu)
-                    execute(job.config, list(job.words), console, request, folder, place)
+                    code = execute(job.config, list(job.words), console, request, folder, place)
+                    if self._is_unsaid(job):
+                        raise RunFailed(f"it ended with exit code {code} and no result")
             except BaseException as error:
                 _write_failure(folder, job, error, time.perf_counter() - began)
+
+    def _is_unsaid(self, job: Job) -> bool:
+        """Whether the run has left no word of how it ended."""
+        return SweepFolder(self.folder).state_of_mine(job.id).result.get("status") in (None, "running")
 
     @contextmanager
     def _gpu(self, job: Job) -> Generator[int | None]:
@@ -81,7 +85,7 @@ class Worker:
 
 def _opened(path: Path, state: JobState) -> RunFolder:
     """The folder of a job that goes on where it was interrupted; of any other, empty but for `log.txt`."""
-    if state.status == "interrupted" and (path / "config.yaml").is_file():
+    if state.status == "interrupted" and state.result and (path / "config.yaml").is_file():
         return RunFolder.open(path)
     path.mkdir(parents=True, exist_ok=True)
     for name in STALE:
@@ -103,7 +107,7 @@ def _screen(log: Path) -> Generator[Console]:
 
 def _write_failure(folder: RunFolder, job: Job, error: BaseException, seconds: float) -> None:
     """What `execute` could not write: it raised before the run's books were open, or was told to stop."""
-    if folder.result.get("status") not in (None, "running"):
+    if folder.result.get("status") not in (None, "running") and (folder.path / "result.json").is_file():
         return
     stopped = isinstance(error, (Interrupted, KeyboardInterrupt))
     if stopped and not folder.result:
