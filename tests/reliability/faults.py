@@ -199,10 +199,11 @@ class Operations:
         self._path_replace = Path.replace
 
     def install(self) -> None:
+        operations = self
         os.fsync, os.link = self.fsync, self.link
         builtins.open = self.open
         io.open = self.open
-        Path.replace = lambda this, target: self.replace(this, target)
+        Path.replace = lambda self, target: operations.replace(self, target)
 
     def uninstall(self) -> None:
         os.fsync, os.link = self._fsync, self._link

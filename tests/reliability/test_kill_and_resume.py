@@ -2,6 +2,9 @@
 
 import random
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,17 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.reliability.harness import KILLED, STEPS, VALIDATIONS, WORDS, Zygote, only_run, strays
+from tests.reliability.harness import (
+    KILLED,
+    ROOT,
+    STEPS,
+    VALIDATIONS,
+    WORDS,
+    Zygote,
+    only_run,
+    strays,
+    wait_for,
+)
 from tests.runs import checkpoint, result, rows, same_tensors
 
 ARMS = {
@@ -125,3 +138,27 @@ def test_the_curves_have_no_step_twice(
         written = [(int(row["step"]), float(row[name])) for row in rows(folder) if row[name]]
         assert [step for step, _ in shown] == [step for step, _ in written]
         assert [value for _, value in shown] == pytest.approx([value for _, value in written])
+
+
+@pytest.mark.full
+def test_two_processes(tmp_path: Path) -> None:
+    """Each with dropout masks of its own: stopped by SIGTERM after a checkpoint, and gone on with."""
+    words = [*WORDS, "device.devices=2", "device.strategy=ddp", "trainer.steps_per_execution=1"]
+    words = [word.replace("'", '"') for word in words]
+    command = [sys.executable, "train.py", *words]
+    with (tmp_path / "log").open("w") as log:
+        done = subprocess.run(
+            [*command, f"output_dir={tmp_path / 'a'}"], cwd=ROOT, check=False, stdout=log, stderr=log
+        )
+        assert done.returncode == 0
+        stopped = subprocess.Popen(
+            [*command, f"output_dir={tmp_path / 'b'}"], cwd=ROOT, stdout=log, stderr=log
+        )
+        wait_for(lambda: list(tmp_path.glob("b/runs/*/checkpoints/last.ckpt.json")), 120)
+        stopped.send_signal(signal.SIGTERM)
+        assert stopped.wait(60) == 143
+        folder, whole = only_run(tmp_path / "b"), only_run(tmp_path / "a")
+        resume = [sys.executable, "train.py", f"resume={folder}"]
+        assert subprocess.run(resume, cwd=ROOT, check=False, stdout=log, stderr=log).returncode == 0
+    assert differences(folder, whole) == []
+    print("R1 with two processes: 1/1 bit-identical")

@@ -1,7 +1,7 @@
 """The room that a run needs, and what is said where it is not there."""
 
-from collections import namedtuple
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -12,7 +12,13 @@ from assay.run.parts import Parts, build_parts
 from assay.run.preflight import CHECKPOINTS, bytes_needed, checkpoint_bytes, kept_per_weight, preflight
 from tests.runs import SHORT, config, train
 
-Usage = namedtuple("Usage", "total used free")
+
+class Usage(NamedTuple):
+    """As `shutil.disk_usage` gives it, in bytes."""
+
+    total: int
+    used: int
+    free: int
 
 
 def parts(*words: str) -> Parts:

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -170,6 +170,9 @@ def _fit_in_processes(job: FitJob, request: StopRequest) -> None:
         raise RunFailed(f"a training process ended without a word: {error}") from error
     finally:
         request.ask = None
+        for pid in processes.pids():  # none may outlive the run, also after a second Ctrl-C
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     if request.received is not None:
         raise Interrupted(request.received)
 

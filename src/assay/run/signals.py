@@ -28,6 +28,7 @@ class StopRequest:
         self.ask: Callable[[int], None] | None = None
         self.received: int | None = None
         self.requeue: int | None = None  # the signal that asked for it
+        self.installed = False
         self._process = os.getpid()
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
@@ -45,8 +46,11 @@ class StopRequest:
             self.ask(signum)
 
     def take_sigterm(self) -> None:
-        """Put this back in the place of Lightning's SIGTERM handler, which ends a run with status 0."""
-        if signal.getsignal(signal.SIGINT) is self:
+        """Put this back in the place of Lightning's SIGTERM handler, which ends a run with status 0.
+
+        Among several processes it would even wait for the others, in the middle of what they do together.
+        """
+        if self.installed:
             signal.signal(signal.SIGTERM, self)
 
 
@@ -64,9 +68,11 @@ def stop_requests() -> Generator[StopRequest]:
     taken = [*STOP, *(signum for signum in REQUEUE if _announces(handlers[signum]))]
     for signum in taken:
         signal.signal(signum, request)
+    request.installed = True
     try:
         yield request
     finally:
+        request.installed = False
         for signum in taken:
             signal.signal(signum, handlers[signum])
     if request.requeue is not None and request.received is not None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, final
 
+from lightning_fabric.loggers.logger import rank_zero_experiment
 from matplotlib.figure import Figure
 from pytorch_lightning.loggers.logger import Logger
 from torch.utils.tensorboard import SummaryWriter
@@ -44,6 +45,7 @@ class TensorBoard(Logger):
         return str(self.folder)
 
     @property
+    @rank_zero_experiment
     def experiment(self) -> SummaryWriter:
         if self._writer is None:
             self._excepthook, threading.excepthook = threading.excepthook, self._raised_in_thread
