@@ -14,12 +14,10 @@ from typing import Any
 
 
 def serve() -> None:
-    import matplotlib.backends.backend_agg  # noqa: F401
     import torch
-    import torch.utils.tensorboard
 
-    import assay.run.run  # noqa: F401
-
+    for module in ("assay.run.run", "assay.run.compare", "tests.runs", "tests.reliability.faults"):
+        importlib.import_module(module)
     torch.set_num_threads(1)  # a thread of a pool would not live on in a child
     print(json.dumps({"ready": os.getpid()}), flush=True)
     for line in sys.stdin:
