@@ -1,0 +1,38 @@
+"""Sweeps for the tests, started as a user starts them."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+CLOCK = ("fit_seconds", "total_seconds", "samples_per_second")  # columns that differ from run to run
+TINY = (
+    "device=cpu", "device.threads=1", "trainer.max_epochs=2", "trainer.limit_train_batches=10",
+    "trainer.limit_val_batches=2", "trainer.limit_test_batches=2",
+)  # fmt: skip
+
+
+def command(output_dir: Path, *words: str) -> list[str]:
+    return [sys.executable, str(ROOT / "train.py"), "-m", *TINY, f"output_dir={output_dir}", *words]
+
+
+def sweep(
+    output_dir: Path, *words: str, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(output_dir, *words), cwd=output_dir, env=env, capture_output=True, text=True, timeout=240
+    )
+
+
+def results(folder: Path) -> dict[str, dict[str, Any]]:
+    """`result.json` by id of all jobs that have begun."""
+    return {file.parent.name: json.loads(file.read_text()) for file in folder.glob("jobs/*/result.json")}
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    """`leaderboard.csv` without what depends on the clock."""
+    with (folder / "leaderboard.csv").open(newline="") as file:
+        return [{k: v for k, v in row.items() if k not in CLOCK} for row in csv.DictReader(file)]
