@@ -127,7 +127,9 @@ def test_each_group_has_a_run_with_mean_least_and_most(demo: Path) -> None:
     assert len(folders) == 2
     events = EventAccumulator(str(folders[0]))
     events.Reload()
-    assert {"val/accuracy/mean", "val/accuracy/min", "val/accuracy/max"} <= set(events.Tags()["scalars"])
+    tags = events.Tags()["scalars"]
+    assert isinstance(tags, list)
+    assert {"val/accuracy/mean", "val/accuracy/min", "val/accuracy/max"} <= set(tags)
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
