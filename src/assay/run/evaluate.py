@@ -75,8 +75,9 @@ def draw_figures(folder: RunFolder, parts: Parts, view: TensorBoard) -> None:
         if isinstance(samples, TensorDataset) and samples.tensors[0].ndim == 4:
             drawn["mistakes"] = figures.mistakes(samples.tensors[0], logits, labels)
     for name, figure in drawn.items():
-        view.log_figure(name, figure, step)
+        pixels = figures.pixels(figure)
+        view.log_image(name, pixels, step)
         try:
-            figures.save(figure, folder.figures / f"{name}.png")
+            figures.save(pixels, folder.figures / f"{name}.png")
         except OSError as error:  # a view of the result, which stands without it
             log.warning("the picture %s.png cannot be written: %s", name, error)

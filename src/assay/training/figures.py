@@ -3,18 +3,28 @@
 import csv
 from pathlib import Path
 
+import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 MISTAKES = 25
 
 
-def save(figure: Figure, path: Path) -> None:
+def pixels(figure: Figure) -> NDArray[np.uint8]:
+    """The figure drawn, once for all who show it: (height, width, 3)."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def save(drawn: NDArray[np.uint8], path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
-    FigureCanvasAgg(figure).print_png(str(path))
+    Image.fromarray(drawn).save(path)
 
 
 def curves(metrics: Path) -> Figure:

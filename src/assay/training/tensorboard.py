@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
 from lightning_fabric.loggers.logger import rank_zero_experiment
-from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from pytorch_lightning.loggers.logger import Logger
 from torch.utils.tensorboard import SummaryWriter
 
@@ -66,8 +67,9 @@ class TensorBoard(Logger):
         for name, value in metrics.items():
             self._attempt(lambda name=name, value=value: self.experiment.add_scalar(name, value, step))
 
-    def log_figure(self, name: str, figure: Figure, step: int) -> None:
-        self._attempt(lambda: self.experiment.add_figure(name, figure, step, close=False))
+    def log_image(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
+        """An image of shape (height, width, 3)."""
+        self._attempt(lambda: self.experiment.add_image(name, pixels, step, dataformats="HWC"))
 
     def save(self) -> None:
         """Nothing that was logged so far is lost by a crash after this."""
