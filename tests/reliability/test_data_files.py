@@ -101,6 +101,7 @@ def test_no_gpu(zygote: Zygote, tmp_path: Path) -> None:
     assert result(only_run(tmp_path / "auto"))["device"]["accelerator"] == "cpu"
 
 
+@pytest.mark.full
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_the_bench_without_a_gpu(tmp_path: Path) -> None:
     command = [sys.executable, "bench.py", "sizes=[64,128]", "seconds=10", f"output_dir={tmp_path}"]

@@ -49,16 +49,13 @@ def test_killed_without_a_word(run: Path) -> None:
     assert RunFolder.open(run).status == "interrupted"
 
 
-def test_killed_before_its_first_checkpoint(zygote: Zygote, tmp_path: Path) -> None:
-    command = [*WORDS, "optimizer=adam"]
-    assert zygote.train(*command, f"output_dir={tmp_path / 'a'}", fault={"step": 20})[0] == KILLED
-    folder = only_run(tmp_path / "a")
+def test_killed_before_its_first_checkpoint(zygote: Zygote, undisturbed: Path, tmp_path: Path) -> None:
+    assert zygote.train(*WORDS, f"output_dir={tmp_path}", fault={"step": 20})[0] == KILLED
+    folder = only_run(tmp_path)
     assert not (folder / "checkpoints" / "last.ckpt").exists() and rows(folder)
     assert zygote.train(f"resume={folder}")[0] == 0
-    assert zygote.train(*command, f"output_dir={tmp_path / 'b'}")[0] == 0
-    whole = only_run(tmp_path / "b")
-    assert rows(folder) == rows(whole)
-    assert same_tensors(checkpoint(folder)["state_dict"], checkpoint(whole)["state_dict"])
+    assert rows(folder) == rows(undisturbed)
+    assert same_tensors(checkpoint(folder)["state_dict"], checkpoint(undisturbed)["state_dict"])
     steps = [event.step for event in EventAccumulator(str(folder)).Reload().Scalars("train/loss")]
     assert len(steps) == len(set(steps))
 
@@ -117,7 +114,7 @@ def test_a_changed_config(zygote: Zygote, run: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["torn", "flipped"])
-def test_a_damaged_event_file(zygote: Zygote, run: Path, tmp_path: Path, how: str) -> None:
+def test_a_damaged_event_file(zygote: Zygote, undisturbed: Path, run: Path, how: str) -> None:
     """The view may be lost; the record and the summary are those of an undamaged run."""
     (events,) = run.glob("events.out.tfevents.*")
     content = bytearray(events.read_bytes())
@@ -127,10 +124,8 @@ def test_a_damaged_event_file(zygote: Zygote, run: Path, tmp_path: Path, how: st
         content[len(content) // 2] ^= 1
     events.write_bytes(content)
     assert zygote.train(f"resume={run}")[0] == 0
-    assert zygote.train(*WORDS, f"output_dir={tmp_path / 'b'}")[0] == 0
-    whole = only_run(tmp_path / "b")
-    assert rows(run) == rows(whole)
-    assert result(run)["metrics"] == result(whole)["metrics"]
+    assert rows(run) == rows(undisturbed)
+    assert result(run)["metrics"] == result(undisturbed)["metrics"]
 
 
 def test_the_clock_goes_back(zygote: Zygote, run: Path) -> None:
