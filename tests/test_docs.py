@@ -33,7 +33,10 @@ QUICK = {
 ELSEWHERE = {
     "submitit": "tests/sweep, where the launcher is installed",
     "ray": "tests/sweep, where the launcher is installed",
-    "joblib": "tests/sweep",
+    "train.py -m": "tests/sweep",
+    "leaderboard=": "tests/sweep",
+    "sweep=": "tests/sweep, and a file of the user's",
+    "resume=last": "tests/reliability: it needs an interrupted run",
     "my_conf": "tests/config: the folder is the user's",
     "device=ddp": "tests/run/test_run.py: two processes",
     "device=gpu": "needs a GPU",
@@ -49,7 +52,8 @@ def commands() -> list[str]:
     """Every command of ours on the pages, without what a shell would not see."""
     found: dict[str, None] = {}
     for page in PAGES:
-        for match in re.finditer(r"python (?:train|bench)\.py[^`\n|]*", page.read_text(encoding="utf-8")):
+        text = re.sub(r"```text\n.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)  # output
+        for match in re.finditer(r"python (?:train|bench)\.py[^`\n|]*", text):
             found[match.group().split("  #")[0].split(" && ")[0].rstrip(" .,;:")] = None
     return [command for command in found if "..." not in command]
 

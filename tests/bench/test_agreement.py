@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 import torch
 from torch.utils import benchmark
 
@@ -16,6 +17,7 @@ from assay.config.judge import judge
 SIZE, THREADS, ROUNDS = 2048, 1, 6
 
 
+@pytest.mark.full  # a ratio of times: for a machine that does nothing else
 def test_a_product_takes_as_long_as_torch_says_it_does() -> None:
     """The fastest of each, as other programs on this machine only ever add time."""
     words = ["bench=matmul", f"sizes=[{SIZE}]", "dtypes=[float32]"]

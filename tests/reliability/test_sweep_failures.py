@@ -8,8 +8,8 @@ import pytest
 from tests.sweep.sweeps import ROOT, results, sweep, table
 
 LAUNCHERS = {"basic": (), "joblib": ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")}
-CASES = [("basic", "exception"), ("basic", "exit"), ("basic", "abort"), ("joblib", "abort")]
-MORE = [("joblib", "exception"), ("joblib", "exit")]
+CASES = [("basic", "exception"), ("basic", "abort")]
+MORE = [("basic", "exit"), ("joblib", "exception"), ("joblib", "exit"), ("joblib", "abort")]
 REASONS = {"exception": "division by zero", "exit": "SystemExit", "abort": "died without a word"}
 
 

@@ -53,8 +53,8 @@ def bare(config: TrainConfig, folder: Path) -> Trained:
     optimizer = _optimizer(parts)
     epochs: list[float] = []
     for epoch in range(config.trainer.max_epochs):
-        order = epoch_order(len(labels), config.seed, epoch).split(parts.data.source.batch_size)
         epoch_began = time.perf_counter()
+        order = epoch_order(len(labels), config.seed, epoch).split(parts.data.source.batch_size)
         for indices in order:
             logits = model(features.index_select(0, indices))
             loss = criterion(logits, labels.index_select(0, indices))

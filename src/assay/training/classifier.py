@@ -78,6 +78,7 @@ class Classifier(LightningModule):
             targets.append(labels)
             if self.stop_requested:
                 break
+        update.count(len(losses))
         return _executed(losses, outputs, targets, learning_rates, batches.weight)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
@@ -139,11 +140,9 @@ class _Update:
             self.optimizer.step()  # Lightning's counts the step and handles the scaler
         elif self.scaler is None:
             self.optimizer.step()
-            self._count()
         else:
             self.scaler.step(self.optimizer)
             self.scaler.update()
-            self._count()
         if self.scheduler is not None:
             self.scheduler.step()
         return float(learning_rate)
@@ -156,9 +155,11 @@ class _Update:
         else:
             nn.utils.clip_grad_value_(self.parameters, value)
 
-    def _count(self) -> None:
-        self.progress.total.ready += 1  # what `trainer.global_step` reads
-        self.progress.total.completed += 1
+    def count(self, steps: int) -> None:
+        """Tell Lightning of the steps that it did not take itself: `trainer.global_step` reads it."""
+        if self.alone:
+            self.progress.total.ready += steps
+            self.progress.total.completed += steps
 
 
 def _executed(
@@ -174,6 +175,8 @@ def _executed(
     )
     if losses:
         hits = torch.cat(outputs).argmax(1) == torch.cat(targets)
-        executed["correct"] = torch.stack([part.sum() for part in hits.split(counts)])
+        ends = torch.tensor(counts).cumsum(0).to(hits.device) - 1
+        seen = hits.cumsum(0)[ends]  # (steps,); one sum a step would cost more than the arithmetic
+        executed["correct"] = torch.cat([seen[:1], seen.diff()])
         executed["losses"] = torch.stack(losses)
     return executed

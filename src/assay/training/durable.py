@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import logging
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -151,12 +152,9 @@ def _archive(path: Path) -> bytes:
 def _plain_data(path: Path, content: bytes, map_location: Any) -> dict[str, Any]:
     try:
         loaded = torch.load(io.BytesIO(content), map_location=map_location, weights_only=True)
-    except (
-        Exception
-    ) as error:  # torch raises UnpicklingError, RuntimeError, EOFError and others for a bad file
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except Exception as error:  # UnpicklingError, RuntimeError, EOFError and others, for a bad file
         raise UserError(
-            f"checkpoint: {path} was refused: it is not a checkpoint of plain data\n{reason[:300]}\n"
+            f"checkpoint: {path} was refused: it is not a checkpoint of plain data ({_reason(error)})\n"
             "A checkpoint may hold tensors, numbers and text only: anything else could run code when loaded."
         ) from error
     if not isinstance(loaded, dict) or "state_dict" not in loaded:
@@ -167,6 +165,15 @@ def _plain_data(path: Path, content: bytes, map_location: Any) -> dict[str, Any]
             f"checkpoint: {path} was refused: it names code to run ({', '.join(sorted(suspicious))})"
         )
     return loaded
+
+
+def _reason(error: Exception) -> str:
+    """What torch found, without its advice on how to load the file all the same."""
+    named = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if named:
+        return f"it names {named[1]}"
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[-1].strip()[:200]}" if lines else type(error).__name__
 
 
 def _all_keys(value: Any) -> list[Any]:

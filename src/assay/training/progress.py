@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from assay.data.module import DataModule
 from assay.training.record import Recorder
 
-REFRESH_SECONDS = 0.25  # drawing costs milliseconds; no thread draws, because it would take time from a step
+REFRESH_SECONDS = 0.5  # drawing costs milliseconds; no thread draws, because it would take time from a step
 
 
 @final

@@ -214,7 +214,7 @@ class Recorder(Callback):
         epoch = trainer.current_epoch + ("samples_per_second" in values)
         self._file.append({"epoch": epoch, "step": step, "seconds": self.history.seconds, **values})
         for logger in trainer.loggers:
-            logger.log_metrics({**values, "epoch": epoch}, step=step)
+            logger.log_metrics(values, step=step)
 
 
 def evaluation(trainer: Trainer, module: Classifier, split: str) -> dict[str, float] | None:
