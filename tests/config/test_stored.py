@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from assay.config.compose import compose
+from assay.config.compose import PROJECT, compose
 from assay.config.judged import judged
 from assay.config.stored import stored_config
 from assay.errors import UserError
@@ -73,3 +73,12 @@ def test_a_secret_that_was_not_kept_is_asked_for(run: Path) -> None:
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no run folder"):
         stored_config(tmp_path, [])
+
+
+def test_a_run_made_in_the_projects_folder_finds_its_data_from_elsewhere(
+    run: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (run / "config.yaml").read_text().replace(str(PROJECT / "data"), "data")
+    (run / "config.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert stored_config(run, [f"ckpt={run}"]).data.root == str(PROJECT / "data")

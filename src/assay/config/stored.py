@@ -14,7 +14,7 @@ import yaml
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from assay.config.compose import compose, is_group
+from assay.config.compose import PROJECT, compose, is_group
 from assay.config.describe import show
 from assay.config.diagnose import unreadable
 from assay.config.frame import TrainConfig
@@ -55,6 +55,11 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: {'it has aliases, and we write none' if aliases else 'it is no mapping of keys'}"
         )
+    root = value_at(plain, "data.root")
+    if isinstance(root, str) and not Path(root).exists() and (PROJECT / root).exists():
+        _set(
+            plain, "data.root", str(PROJECT / root)
+        )  # made in the project's folder, looked at from elsewhere
     return plain
 
 
