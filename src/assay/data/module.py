@@ -88,10 +88,6 @@ class DataModule(LightningDataModule):
     def test_dataloader(self) -> TensorBatches | DataLoader[Any]:
         return self._evaluation("test", self.limits.test)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing of its own: the position is kept with the training state that belongs to it."""
-        return {}
-
     def _evaluation(self, name: Split, limit: Limit) -> TensorBatches | DataLoader[Any]:
         dataset, share = self.split(name), self._share
         batches = _limited(math.ceil(self._size(name) / self.source.batch_size), limit)

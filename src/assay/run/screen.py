@@ -89,9 +89,5 @@ def resume_command(folder: Path) -> str:
 
 def train_command(*words: str) -> str:
     program = Path(sys.argv[0]).name
-    command = (
-        ["python", "train.py"]
-        if program in ("train.py", "") or not program.startswith("assay")
-        else [program]
-    )
+    command = [program] if program.startswith("assay") else ["python", "train.py"]
     return shlex.join([*command, *words])
