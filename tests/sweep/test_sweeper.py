@@ -82,6 +82,9 @@ def test_a_sweep_may_grow_but_another_grid_is_refused(output: Path, demo: Path) 
         (("model=glob(zzz*)",), "the sweep is empty"),
         (("seed=0,-1",), "in job 2 of 2"),
         (("optimizer=sgd", "optimizer.lr=0.1,-1"), "Invalid learning rate"),
+        (("optimizer.lr=0.1,abc",), "in job 2 of 2 (optimizer.lr=abc)"),
+        (("optimizer.lr=0.1,abc", "hydra/launcher=joblib"), "in job 2 of 2 (optimizer.lr=abc)"),
+        (("seed=0,1", "data=mnist", "data.root=nowhere", "data.download=false"), "original .gz files"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(

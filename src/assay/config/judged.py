@@ -190,12 +190,10 @@ def judged(config_name: str, overrides: Sequence[str], slots: bool = True) -> Ju
     return JudgedConfig(judge(schema, job), job, tuple(overrides), tuple(later))
 
 
-def judge_jobs(
-    config_name: str, jobs: Sequence[Sequence[str]], slots: Sequence[bool] = (False, True)
-) -> None:
+def judge_jobs(config_name: str, jobs: Sequence[Sequence[str]]) -> None:
     """Raises `UserError` with the problems of all jobs of a sweep; those that need no torch first."""
     with composer():
-        for with_slots in slots:
+        for with_slots in (False, True):
             problems = [one for words in jobs for one in _seen(config_name, words, with_slots)[2]]
             if problems:
                 raise refuse(problems)
@@ -209,6 +207,16 @@ def frames(
         for words in jobs:
             composed, schema, problems = _seen(config_name, words, slots=False)
             yield (None if problems else judge(schema, _job(composed))), problems
+
+
+def slot_problems(
+    config_name: str, jobs: Sequence[tuple[Sequence[str], Mapping[str, Any]]]
+) -> Iterator[list[Problem]]:
+    """Of each job, given as its words and the plain config of its frame, the problems of its slots."""
+    with composer():
+        for words, plain in jobs:
+            found = _slot_problems(plain, [], _defaults(config_name))
+            yield [_placed(one, config_name, words) for one in found]
 
 
 def composes(config_name: str, overrides: Sequence[str], resolve: bool = False) -> None:

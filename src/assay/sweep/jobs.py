@@ -6,10 +6,10 @@ from functools import lru_cache
 from itertools import chain
 
 from assay.config.frame import TrainConfig
-from assay.config.judged import frames
+from assay.config.judged import frames, slot_problems
 from assay.config.problems import Problem, refuse
 from assay.errors import UserError
-from assay.run.identity import config_id, group_id
+from assay.run.identity import config_id, group_id, plain
 from assay.sweep.folder import Job
 from assay.sweep.grid import expand, words_of
 
@@ -49,22 +49,36 @@ def compose_jobs(words: tuple[str, ...]) -> tuple[Job, ...]:
 
 def _judged(words: Sequence[Sequence[str]], jobs: Sequence[Sequence[str]] = ()) -> list[TrainConfig]:
     """Their configs without the slots, which need torch; a problem says in which of the jobs it is."""
-    configs: list[TrainConfig] = []
+    found = list(frames("train", words))
+    _refuse_any([problems for _, problems in found], jobs)
+    return [config for config, _ in found if config is not None]
+
+
+def judge_slots(jobs: Sequence[Job], hydra: Sequence[str]) -> None:
+    """The rest of the judgement, which needs torch; `hydra` are the words that the jobs do not hold.
+
+    Raises `UserError` with the problems of all of them, each with the job that it is in.
+    """
+    configs = [([*hydra, *job.words], plain(job.config)) for job in jobs]
+    _refuse_any(list(slot_problems("train", configs)), [job.words for job in jobs])
+
+
+def _refuse_any(problems: Sequence[Sequence[Problem]], jobs: Sequence[Sequence[str]]) -> None:
+    """Raises `UserError` if any job has a problem, each problem once."""
     found: dict[str, tuple[Problem, list[int]]] = {}
-    for at, (config, problems) in enumerate(frames("train", words)):
-        configs += [config] if config is not None else []
-        for problem in problems:
+    for at, ones in enumerate(problems):
+        for problem in ones:
             found.setdefault(problem.text, (problem, []))[1].append(at)
     if found:
         raise refuse(_in_jobs(problem, where, jobs) for problem, where in found.values())
-    return configs
 
 
 def _in_jobs(problem: Problem, where: list[int], jobs: Sequence[Sequence[str]]) -> Problem:
     if len(jobs) < 2 or len(where) == len(jobs):
         return problem
     more = f" and {len(where) - 1} more" if len(where) > 1 else ""
-    note = f"in job {where[0] + 1} of {len(jobs)} ({' '.join(jobs[where[0]])}){more}"
+    swept = [word for word in jobs[where[0]] if key_of(word) in swept_keys(jobs)]
+    note = f"in job {where[0] + 1} of {len(jobs)} ({' '.join(swept)}){more}"
     return replace(problem, notes=(*problem.notes[:2], note))
 
 

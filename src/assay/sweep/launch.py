@@ -25,9 +25,8 @@ from hydra.core.singleton import Singleton
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from assay.config.judged import judge_jobs
-from assay.errors import UserError
-from assay.sweep.folder import SweepFolder
+from assay.sweep.folder import Job, SweepFolder
+from assay.sweep.judgement import ended_workers, judged
 from assay.sweep.work import Worker
 
 PROCESS = ForkProcess if sys.platform.startswith("linux") else SpawnProcess
@@ -41,6 +40,7 @@ class Launch:
     config: DictConfig  # of the sweep, with the node `hydra`
     context: HydraContext
     singletons: Any  # Hydra's
+    hydra: tuple[str, ...]  # the words that steer Hydra
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class Order:
 class Child:
     """A child process that judges what needs torch, then runs one order."""
 
-    def __init__(self, launch: Launch, judge: Sequence[Sequence[str]]) -> None:
-        """Start it; with `judge`, it first judges the jobs of these words down to their constructors."""
+    def __init__(self, launch: Launch, judge: Sequence[Job]) -> None:
+        """Start it; with `judge`, it first judges these jobs down to their constructors."""
         self._pipe, theirs = multiprocessing.Pipe()
         self.judged = False
-        self.process = PROCESS(target=_live, args=(launch, list(judge), theirs, self._pipe), name="launcher")
+        self.process = PROCESS(target=_live, args=(launch, tuple(judge), theirs, self._pipe), name="launcher")
         sys.stdout.flush()
         self.process.start()
         theirs.close()
@@ -85,8 +85,9 @@ class Child:
         """End the whole group at once."""
         if self.process.pid is None:
             return
-        with suppress(ProcessLookupError):  # the group is empty already
+        with suppress(ProcessLookupError):  # the group is empty already, or not there yet
             os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.kill()
         self.process.join()
 
     def dismiss(self) -> None:
@@ -95,7 +96,7 @@ class Child:
         self.process.join()
 
 
-def _live(launch: Launch, judge: list[Sequence[str]], pipe: Connection, parents: Connection) -> None:
+def _live(launch: Launch, judge: Sequence[Job], pipe: Connection, parents: Connection) -> None:
     """The child's life."""
     parents.close()  # or the end of the parent would never be felt on `pipe`
     if hasattr(os, "setpgid"):
@@ -104,16 +105,16 @@ def _live(launch: Launch, judge: list[Sequence[str]], pipe: Connection, parents:
         signal.signal(signum, signal.default_int_handler)
     if PROCESS is SpawnProcess:
         Singleton.set_state(launch.singletons)
-    problems: str | None = None
-    try:
-        judge_jobs("train", judge)
-    except UserError as error:
-        problems = str(error)
-    pipe.send(problems)
-    try:
-        order: Order = pipe.recv()
-    except EOFError:
-        return
+    with ended_workers():
+        pipe.send(judged(judge, launch.hydra, launch.config.hydra.launcher))
+        try:
+            order: Order = pipe.recv()
+        except EOFError:
+            return
+        _obey(launch, order, pipe)
+
+
+def _obey(launch: Launch, order: Order, pipe: Connection) -> None:
     sweep = SweepFolder(order.worker.folder)
     _into(sweep.path / "log.txt")
     threading.Thread(target=_end_with_parent, args=(sweep, order.worker.session), daemon=True).start()
@@ -122,7 +123,6 @@ def _live(launch: Launch, judge: list[Sequence[str]], pipe: Connection, parents:
     except BaseException as error:
         traceback.print_exc()
         pipe.send(f"{type(error).__name__}: {error}")
-    _end_workers()
 
 
 def _into(log: Path) -> None:
@@ -154,10 +154,3 @@ def _end_with_parent(sweep: SweepFolder, session: str) -> None:
     os.killpg(0, signal.SIGTERM)
     time.sleep(GRACE_SECONDS)
     os.killpg(0, signal.SIGKILL)
-
-
-def _end_workers() -> None:
-    """joblib keeps its workers for later calls, and there will be none."""
-    loky = sys.modules.get("joblib.externals.loky")
-    if loky is not None:
-        loky.get_reusable_executor().shutdown(wait=True, kill_workers=True)

@@ -46,7 +46,7 @@ class AssaySweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         assert self.hydra_context is not None and self.config is not None
-        launch = Launch(self.config, self.hydra_context, Singleton.get_state())
+        launch = Launch(self.config, self.hydra_context, Singleton.get_state(), tuple(parts(self.words)[0]))
         try:
             code = run_sweep(compose_jobs(self.words), launch)
         except UserError as error:
@@ -76,8 +76,12 @@ def run_sweep(jobs: Sequence[Job], launch: Launch) -> int:
         and not config.dry_run
     ):
         return _end(existing, jobs, Outcome(), console)
-    child = Child(launch, [_judged_words(job) for job in jobs])
-    problems = child.verdict()
+    child = Child(launch, jobs)
+    try:
+        problems = child.verdict()
+    except BaseException:  # Ctrl-C above all: nothing has been written
+        child.kill()
+        raise
     if problems is not None or config.dry_run:
         child.dismiss()
         if problems is not None:
@@ -148,11 +152,6 @@ def _same_grid(sweep: SweepFolder, jobs: Sequence[Job]) -> None:
 def _is_settled(state: JobState, config: SweepConfig) -> bool:
     """Whether there is nothing to do for the job."""
     return state.status == "completed" or (config.retry == "none" and state.ended)
-
-
-def _judged_words(job: Job) -> list[str]:
-    hydra = parts(AssaySweeper.words)[0]
-    return [*(word for word in hydra if key_of(word) == "hydra.searchpath"), *job.words]
 
 
 def _command(sweep: SweepFolder) -> str:
