@@ -1,5 +1,7 @@
 """What a run may raise on purpose; everything else is a bug and leaves its traceback in `log.txt`."""
 
+import signal
+
 
 class UserError(Exception):
     """The user's config, environment or data is at fault: shown without a traceback, exit code 2.
@@ -28,4 +30,4 @@ class Interrupted(BaseException):
         return self.args[0]
 
     def __str__(self) -> str:
-        return f"stopped by signal {self.signum}"
+        return f"stopped by {signal.Signals(self.signum).name}"

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -24,6 +25,7 @@ from assay.config.judge import fields
         (tuple[Literal["a", "b"], ...], "a list of values, each one of a, b"),
         (dict[str, int] | None, "a mapping of keys to values or null"),
         (bool, "true or false"),
+        (float | Path | None, "a number or null"),  # no object can be typed
         (list, "a list"),
     ],
 )

@@ -28,7 +28,7 @@ def asking(request: StopRequest) -> list[int]:
 def test_with_nothing_to_save_it_leaves_at_once(signum: signal.Signals) -> None:
     with pytest.raises(Interrupted) as stopped, stop_requests():
         os.kill(os.getpid(), signum)
-    assert stopped.value.signum == signum and str(stopped.value) == f"stopped by signal {int(signum)}"
+    assert stopped.value.signum == signum and str(stopped.value) == f"stopped by {signum.name}"
 
 
 def test_the_first_asks_and_the_second_leaves() -> None:

@@ -86,11 +86,22 @@ def _ranged(words: str, bounds: list[object]) -> str:
     return " ".join([words, " and ".join(said)]).strip()
 
 
+def _is_no_yaml(inner: Annotation) -> bool:
+    """Whether a member of a union needs no word: null has its own, and no Tensor can be typed."""
+    return inner is type(None) or (
+        isinstance(inner, type)
+        and inner not in PLAIN
+        and not is_dataclass(inner)
+        and inner not in (tuple, list, dict)
+        and get_origin(inner) is None
+    )
+
+
 def describe(annotation: Annotation) -> str:
     """What the annotation allows, for people."""
     members = branches(annotation)
     if len(members) > 1:
-        said = [describe(member) for member in members if bare(member) is not type(None)]
+        said = [describe(member) for member in members if not _is_no_yaml(bare(member))] or ["a value"]
         return " or ".join([*dict.fromkeys(said), *(["null"] if type(None) in members else [])])
     inner = bare(annotation)
     if get_origin(inner) is Literal:

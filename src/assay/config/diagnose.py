@@ -44,11 +44,21 @@ def unreadable(word: str, error: Exception, known: Known) -> Problem:
     return Problem(key, f"{word}: the value cannot be read", notes)
 
 
+# options that come with a package of their own, and the extra of pyproject.toml that installs it
+EXTRAS = {
+    ("hydra/launcher", "submitit_local"): "slurm",
+    ("hydra/launcher", "submitit_slurm"): "slurm",
+    ("hydra/launcher", "ray"): "ray",
+}
+
+
 def no_option(group: str, value: str, found: list[str]) -> Problem:
     """An option that the group does not have."""
     near = nearest(value, found)
     notes = [f"options of {group}: {', '.join(found) or f'none yet, add conf/{group}/{value}.yaml'}"]
-    if near:
+    if (group, value) in EXTRAS:
+        notes.append(f"to have it: pip install -e '.[{EXTRAS[group, value]}]'")
+    elif near:
         notes.append(f"did you mean {' or '.join(f'{group}={one}' for one in near)}?")
     return Problem(group, f"{group}={value}: there is no {group} called {value}", tuple(notes))
 
