@@ -5,6 +5,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.sweep.sweeps import command, results, sweep, table
@@ -47,15 +48,34 @@ def test_killed_and_run_again_the_table_is_that_of_an_undisturbed_sweep(output: 
     assert all(results(folder)[id]["process"] == process for id, process in done.items())  # not started again
 
 
-def test_ctrl_c_saves_says_how_to_go_on_and_goes_on(output: Path) -> None:
-    words = (*GRID, "sweep.name=stopped")
+@pytest.mark.parametrize(("launcher", "signum"), [("basic", signal.SIGINT), ("joblib", signal.SIGTERM)])
+def test_a_signal_saves_and_the_command_goes_on(output: Path, launcher: str, signum: signal.Signals) -> None:
+    words = (*GRID, f"sweep.name=stopped_{launcher}", f"hydra/launcher={launcher}")
+    folder = output / "sweeps" / f"stopped_{launcher}"
     running = _start(output, *words)
-    _wait_for(output / "sweeps" / "stopped", 1)
-    running.send_signal(signal.SIGINT)
-    assert running.wait(timeout=60) == 130
-    assert (output / "sweeps" / "stopped" / "leaderboard.csv").is_file()
+    _wait_for(folder, 1)
+    running.send_signal(signum)
+    assert running.wait(timeout=60) == 128 + signum
+    assert (folder / "leaderboard.csv").is_file()
     assert sweep(output, *words).returncode == 0
-    assert table(output / "sweeps" / "stopped") == table(output / "sweeps" / "undisturbed")
+    assert table(folder) == table(output / "sweeps" / "undisturbed")
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_ctrl_c_while_the_jobs_are_judged_leaves_nothing(tmp_path: Path, launcher: str) -> None:
+    words = command(tmp_path, "seed=0,1", f"hydra/launcher={launcher}")
+    running = subprocess.Popen(
+        words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    parent, below = psutil.Process(running.pid), list[psutil.Process]()
+    while len(below) < (1 if launcher == "basic" else 3) and running.poll() is None:  # joblib's two workers
+        time.sleep(0.05)
+        below = parent.children(recursive=True)
+    running.send_signal(signal.SIGINT)
+    said = running.communicate(timeout=60)[0]
+    assert (running.returncode, said) == (130, "")
+    assert not list(tmp_path.iterdir())
+    assert psutil.wait_procs(below, timeout=10)[1] == []
 
 
 def test_three_sweeps_at_once_share_the_jobs(output: Path) -> None:
