@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Generator
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,20 @@ from assay.training.record import History
 from assay.training.tensorboard import TensorBoard
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that the stages of one run work with, once its folder is there."""
+
+    config: TrainConfig
+    overrides: list[str]
+    folder: RunFolder
+    device: Device
+    parts: Parts
+    start: Path | None  # the checkpoint that `ckpt` names
+    console: Console
+    request: StopRequest
 
 
 def main(config: TrainConfig, overrides: list[str]) -> int:
@@ -79,29 +93,21 @@ def execute(
     preflight(where, parts, config.trainer.log_every_n_steps)
     if folder is None:
         folder = RunFolder.create(Path(config.output_dir), config.name)
+    run = Run(config, overrides, folder, device, parts, start, console, request)
     with folder.claimed():
-        code = _run(config, overrides, folder, device, parts, start, console, request, began)
+        code = _run(run, began)
     if code:
-        del parts
+        del parts, run
         give_back_memory()
     return code
 
 
-def _run(
-    config: TrainConfig,
-    overrides: list[str],
-    folder: RunFolder,
-    device: Device,
-    parts: Parts,
-    start: Path | None,
-    console: Console,
-    request: StopRequest,
-    began: float,
-) -> int:
+def _run(run: Run, began: float) -> int:
     """The stages of a run whose folder is ours, and its exit code."""
+    config, folder = run.config, run.folder
     point = resume_point(folder.checkpoints / "last.ckpt", config) if "fit" in config.stages else None
     try:
-        _open_books(folder, config, overrides, device, parts)
+        _open_books(run)
         with (
             logs_to(folder.path / "log.txt"),
             _status(folder, began),
@@ -109,9 +115,9 @@ def _run(
         ):
             for warning in point.warnings if point else ():
                 log.warning(warning)
-            screen.introduce(console, folder.path, device, parts, config.seed)
+            screen.introduce(run.console, folder.path, run.device, run.parts, config.seed)
             with explained_out_of_memory(config):
-                _stages(config, folder, device, parts, start, console, request, view)
+                _stages(run, view)
     except (RunFailed, UserError) as error:
         status = error.status if isinstance(error, RunFailed) else "failed"
         print(f"{status}: {error}", file=sys.stderr)
@@ -125,21 +131,13 @@ def _run(
             file=sys.stderr,
         )
         return 1
-    screen.conclude(console, folder.path, folder.result, Path(config.output_dir))
+    screen.conclude(run.console, folder.path, folder.result, Path(config.output_dir))
     return 0
 
 
-def _stages(
-    config: TrainConfig,
-    folder: RunFolder,
-    device: Device,
-    parts: Parts,
-    start: Path | None,
-    console: Console,
-    request: StopRequest,
-    view: TensorBoard,
-) -> None:
-    history = History()
+def _stages(run: Run, view: TensorBoard) -> None:
+    config, folder, device, parts = run.config, run.folder, run.device, run.parts
+    start, history = run.start, History()
     if "fit" in config.stages:
         began = time.perf_counter()
         facts = {
@@ -148,7 +146,7 @@ def _stages(
             "versions": versions(),
         }
         try:
-            history = fit(FitJob(config, device, folder.path, facts), parts, console, request, view)
+            history = fit(FitJob(config, device, folder.path, facts), parts, run.console, run.request, view)
         except BaseException:
             reached = saved_history(folder.checkpoints / "last.ckpt")
             if reached is not None and reached.last:
@@ -197,13 +195,11 @@ def _progress(folder: RunFolder, history: History) -> dict[str, Any]:
     }
 
 
-def _open_books(
-    folder: RunFolder, config: TrainConfig, overrides: list[str], device: Device, parts: Parts
-) -> None:
+def _open_books(run: Run) -> None:
     """Write config and a first `result.json`; a resumed run keeps what it has, and its history."""
-    source = parts.data.source
+    config, folder, device, source = run.config, run.folder, run.device, run.parts.data.source
     if not (folder.path / "config.yaml").exists():
-        folder.write_config(plain(config), overrides)
+        folder.write_config(plain(config), run.overrides)
     before = folder.result.get("seconds", {})
     fitted = max(before.get("fit") or 0.0, _seconds_saved(folder.checkpoints / "last.ckpt"))
     folder.update(
@@ -227,10 +223,10 @@ def _open_books(
             "name": device.name,
             "accelerator": device.accelerator,
             "count": device.count,
-            "threads": parts.threads,
+            "threads": run.parts.threads,
             "precision": device.precision,
         },
-        data={"name": source.name, "sha256": parts.data_sha256},
+        data={"name": source.name, "sha256": run.parts.data_sha256},
         checkpoint=config.ckpt,
         **provenance(),
     )
