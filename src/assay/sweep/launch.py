@@ -18,10 +18,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess, SpawnProcess
 from pathlib import Path
-from typing import Any
 
 from hydra.core.plugins import Plugins
-from hydra.core.singleton import Singleton
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -39,7 +37,6 @@ class Launch:
 
     config: DictConfig  # of the sweep, with the node `hydra`
     context: HydraContext
-    singletons: Any  # Hydra's
     hydra: tuple[str, ...]  # the words that steer Hydra
 
 
@@ -103,8 +100,6 @@ def _live(launch: Launch, judge: Sequence[Job], pipe: Connection, parents: Conne
         os.setpgid(0, 0)
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, signal.default_int_handler)
-    if PROCESS is SpawnProcess:
-        Singleton.set_state(launch.singletons)
     with ended_workers():
         pipe.send(judged(judge, launch.hydra, launch.config.hydra.launcher))
         try:

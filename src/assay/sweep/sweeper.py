@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar, final
 
 from hydra.core.plugins import Plugins
-from hydra.core.singleton import Singleton
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -46,7 +45,7 @@ class AssaySweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         assert self.hydra_context is not None and self.config is not None
-        launch = Launch(self.config, self.hydra_context, Singleton.get_state(), tuple(parts(self.words)[0]))
+        launch = Launch(self.config, self.hydra_context, tuple(parts(self.words)[0]))
         try:
             code = run_sweep(compose_jobs(self.words), launch)
         except UserError as error:
