@@ -108,8 +108,9 @@ def leaderboard(
         return PLACE.get(entry.status, 9), value is None, sign * (value or 0.0)
 
     ordered = sorted(entries, key=order)
-    ranked = [one for one in ordered if one.metric(metric) is not None]
-    rows = tuple(Row(ranked.index(one) + 1 if one in ranked else None, one) for one in ordered)
+    rows = tuple(
+        Row(None if one.metric(metric) is None else at, one) for at, one in enumerate(ordered, start=1)
+    )
     keys = [key for key in swept_keys([one.words for one in entries]) if key not in ("output_dir", "name")]
     if len({entry.sweep for entry in entries}) > 1:
         keys = ["sweep", *keys]
