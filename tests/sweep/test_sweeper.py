@@ -179,3 +179,27 @@ def test_a_job_held_by_a_dead_process_is_interrupted(tmp_path: Path) -> None:
     described.pop("done")
     holder.write_text(json.dumps({**described, "pid": 2**22 + 1}))
     assert folder.state("abcd").died
+
+
+def test_a_damaged_result_is_made_again_and_no_other(output: Path, demo: Path, tmp_path: Path) -> None:
+    shutil.copytree(demo, tmp_path / "sweeps" / "demo")
+    copy, before = tmp_path / "sweeps" / "demo", table(demo)
+    done = results(copy)
+    hurt = sorted(done)[0]
+    (copy / "jobs" / hurt / "result.json").write_bytes(b"\x00\xff")
+    assert sweep(tmp_path, *GRID).returncode == 0
+    assert table(copy) == before
+    again = {id for id, one in results(copy).items() if one["process"] != done[id]["process"]}
+    assert again == {hurt}
+
+
+def test_a_damaged_list_of_jobs_is_said_and_loses_no_job(demo: Path, tmp_path: Path) -> None:
+    shutil.copytree(demo, tmp_path / "sweeps" / "demo")
+    listed = tmp_path / "sweeps" / "demo" / "sweep.json"
+    listed.write_text("{")
+    refused = sweep(tmp_path, *GRID)
+    assert (refused.returncode, "sweep.json is damaged" in refused.stderr) == (2, True)
+    listed.unlink()
+    done = results(listed.parent)
+    assert sweep(tmp_path, *GRID).returncode == 0
+    assert results(listed.parent) == done

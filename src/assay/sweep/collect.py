@@ -68,6 +68,9 @@ def entry(sweep: SweepFolder, id: str, group: str, words: tuple[str, ...]) -> En
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """`config.yaml` as plain data; empty where the job has not begun."""
-    file = folder / "config.yaml"
-    return yaml.load(file.read_text(encoding="utf-8"), Loader) if file.is_file() else {}
+    """`config.yaml` as plain data; empty where the job has not begun, or the file is damaged."""
+    try:
+        found = yaml.load((folder / "config.yaml").read_bytes(), Loader)
+    except (FileNotFoundError, yaml.YAMLError):
+        return {}
+    return found if isinstance(found, dict) else {}

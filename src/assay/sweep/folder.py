@@ -22,6 +22,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from assay.config.frame import TrainConfig
+from assay.errors import UserError
 from assay.run.process import is_alive, this_process
 from assay.training.atomic import write_durably
 
@@ -82,9 +83,14 @@ class SweepFolder:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """`sweep.json`; empty where there is none yet."""
+        """`sweep.json`; empty where there is none yet. Raises `UserError` if it is damaged."""
         file = self.path / "sweep.json"
-        return json.loads(file.read_text()) if file.is_file() else {}
+        found = _read(file)
+        if not found and file.exists():
+            raise UserError(
+                f"{file} is damaged\n  remove it and run the sweep's command again: no job is lost"
+            )
+        return found
 
     def write_manifest(self, jobs: Sequence[Job], command: str) -> None:
         listed = [{"id": job.id, "group": job.group, "words": list(job.words)} for job in jobs]
@@ -161,4 +167,9 @@ class SweepFolder:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    return json.loads(file.read_text()) if file.is_file() else {}
+    """Empty where there is no file, or one that is damaged: its job is run again."""
+    try:
+        found = json.loads(file.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
