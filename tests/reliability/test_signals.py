@@ -31,7 +31,7 @@ def test_saves_and_stops(
     folder = only_run(tmp_path)
     found = result(folder)
     assert code == CODES[signum], text
-    assert found["status"] == "interrupted" and f"signal {int(signum)}" in found["error"]
+    assert found["status"] == "interrupted" and found["error"] == f"stopped by {signal.Signals(signum).name}"
     assert f"resume={folder}" in text and "Traceback" not in text
     assert facts_of(folder / "checkpoints" / "last.ckpt")["step"] == (70 if "step" in where else 120)
     assert found["steps"] == 60 and found["epochs"] == 1 and "val/accuracy" in found["metrics"]
