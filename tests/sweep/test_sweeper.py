@@ -58,6 +58,24 @@ def test_the_table_is_printed_again_by_its_folder(output: Path, demo: Path) -> N
     assert "test/loss" in shown.stdout and "adam" in shown.stdout
 
 
+def test_a_folder_named_twice_counts_once(output: Path, demo: Path) -> None:
+    shown = [
+        subprocess.run(
+            [sys.executable, str(ROOT / "train.py"), f"leaderboard={folders}"],
+            cwd=output, capture_output=True, text=True, timeout=60,
+        ).stdout
+        for folders in (demo, f"[{demo},{demo}/../demo]")
+    ]  # fmt: skip
+    assert shown[0] == shown[1] != ""
+
+
+def test_jobs_with_other_stages_are_other_jobs(tmp_path: Path) -> None:
+    fitted = sweep(tmp_path, "stages=[fit],[fit,test]", "sweep.name=stages")
+    assert fitted.returncode == 0, fitted.stderr
+    tested = [one["metrics"].get("test/accuracy") for one in results(tmp_path / "sweeps" / "stages").values()]
+    assert len(tested) == 2 and sum(value is None for value in tested) == 1
+
+
 def test_a_dry_run_lists_and_runs_nothing(output: Path) -> None:
     listed = sweep(output, "seed=0,1", "sweep.name=dry", "sweep.dry_run=true")
     assert listed.returncode == 0
@@ -85,6 +103,11 @@ def test_a_sweep_may_grow_but_another_grid_is_refused(output: Path, demo: Path) 
         (("optimizer.lr=0.1,abc",), "in job 2 of 2 (optimizer.lr=abc)"),
         (("optimizer.lr=0.1,abc", "hydra/launcher=joblib"), "in job 2 of 2 (optimizer.lr=abc)"),
         (("seed=0,1", "data=mnist", "data.root=nowhere", "data.download=false"), "original .gz files"),
+        (("seed=0,1", "ckpt=nowhere"), "ckpt: nowhere: no such file"),
+        (("seed=0,1", f"output_dir={ROOT / 'README.md'}"), "cannot be made: Not a directory"),
+        (("seed=0,1", "hydra/sweeper=basic"), "Assay has a sweeper of its own"),
+        (("seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=0"), "n_jobs=0 is not allowed"),
+        (("seed=0,1", "sweep.name=a,b"), "a sweep takes one"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(

@@ -115,6 +115,10 @@ def _unknown(override: Override, plain: Mapping[str, Any], known: Known) -> Prob
 def _sweep(override: Override) -> Problem:
     key, line = override.key_or_group, str(override.input_line)
     value = line.partition("=")[2]
+    if key.partition(".")[0] == "sweep":
+        return Problem(
+            key, f"{line}: several values, and a sweep takes one", ("type the key with one of them",)
+        )
     notes = ["to sweep over them: add -m"]
     if override.value_type is ValueType.SIMPLE_CHOICE_SWEEP:
         notes.append(f"as a list: {key}=[{value}]; as text: '{key}=\"{value}\"'")

@@ -91,6 +91,14 @@ def hydra_problems(node: DictConfig, shipped: DictConfig) -> list[Problem]:
             what = f"hydra.job.env_set.{name} is refused: a config may not set this variable"
             notes = (f"allowed are {', '.join(f'{one}*' for one in ENVIRONMENT)}",)
             problems.append(Problem(f"hydra.job.env_set.{name}", what, notes))
+    sweeper = value_at(plain, "sweeper._target_")
+    if sweeper != value_at(ours, "sweeper._target_"):
+        typed = show(sweeper or plain.get("sweeper"))
+        what = f"hydra.sweeper={typed} is refused: Assay has a sweeper of its own"
+        problems.append(Problem("hydra.sweeper", what, ("leave hydra/sweeper out",)))
+    if value_at(plain, "launcher.n_jobs") == 0:
+        what = "hydra.launcher.n_jobs=0 is not allowed: it is how many jobs run at once"
+        problems.append(Problem("hydra.launcher.n_jobs", what, ("for example 2, or -1 for one a core",)))
     for key in FOLDERS:
         value = value_at(plain, key)
         if value != value_at(ours, key):

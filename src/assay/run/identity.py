@@ -11,7 +11,7 @@ from assay.config.frame import TrainConfig
 # Paths, names, what is logged and how often it is saved; a test proves that `steps_per_execution` leaves the
 # weights as they are, bit for bit. `device.threads` stays: it changes the last bits of a sum.
 WITHOUT_EFFECT = {
-    "": ("name", "stages", "resume", "output_dir", "logger", "sweep"),
+    "": ("name", "resume", "output_dir", "logger", "sweep"),
     "data": ("root", "download", "num_workers"),
     "trainer": ("steps_per_execution", "log_every_n_steps", "checkpoint_every", "profiler"),
 }

@@ -17,7 +17,8 @@ Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def entries_of(folders: Sequence[Path]) -> list[Entry]:
     """All jobs of these sweep folders, or runs of these folders of runs. Raises `UserError` for any other."""
-    found = [entry for folder in folders for entry in _entries(folder)]
+    once = {folder.resolve(): folder for folder in folders}  # a folder named twice would count twice
+    found = [entry for folder in once.values() for entry in _entries(folder)]
     if not found:
         raise UserError("leaderboard: there is no job in it yet")
     return found

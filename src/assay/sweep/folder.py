@@ -68,25 +68,27 @@ class SweepFolder:
 
     @classmethod
     def create(cls, sweeps: Path, name: str | None) -> "SweepFolder":
-        """The folder of that name, there or not yet; without a name a new one, of the date and time."""
-        if name is not None:
-            (sweeps / name).mkdir(parents=True, exist_ok=True)
-            return cls(sweeps / name)
+        """The folder of that name, there or not yet; without a name a new one, of the date and time.
+
+        Raises `UserError` where it cannot be made.
+        """
         moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-        while True:
-            path = sweeps / f"{moment}-{secrets.token_hex(3)}"
-            try:
-                path.mkdir(parents=True)
-            except FileExistsError:
-                continue
-            return cls(path)
+        path = sweeps / (name or f"{moment}-{secrets.token_hex(3)}")
+        try:
+            path.mkdir(parents=True, exist_ok=name is not None)
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise UserError(f"output_dir: the sweep's folder {path} cannot be made: {why}") from error
+        return cls(path)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """`sweep.json`; empty where there is none yet. Raises `UserError` if it is damaged."""
         file = self.path / "sweep.json"
         found = _read(file)
-        if not found and file.exists():
+        jobs = found.get("jobs")
+        whole = isinstance(jobs, list) and all(isinstance(job, dict) and "id" in job for job in jobs)
+        if not whole and file.exists():
             raise UserError(
                 f"{file} is damaged\n  remove it and run the sweep's command again: no job is lost"
             )

@@ -24,31 +24,35 @@ def judged(jobs: Sequence[Job], hydra: Sequence[str], launcher: DictConfig) -> s
     """The problems of the jobs as text, or None; what can be seen without torch has been judged before."""
     settings: Any = OmegaConf.to_container(launcher, resolve=True)
     engine = engine_of(settings, len(jobs))
+    with_files = engine.is_local and not any(job.config.sweep.dry_run for job in jobs)
     if engine.name != "joblib" or not jobs:
-        return _problems(jobs, hydra, with_data=engine.is_local)
+        return _problems(jobs, hydra, with_files)
     from joblib import Parallel, delayed
 
     # with the settings that Hydra's launcher will give: for any others joblib would start new workers
     kept = ("n_jobs", "temp_folder", "max_nbytes", "mmap_mode", "verbose")
     parallel: Any = Parallel(**{key: settings[key] for key in kept}, backend="loky")
-    return parallel(delayed(_ready_worker)(jobs, hydra) for _ in range(engine.workers))[0]
+    return parallel(delayed(_ready_worker)(jobs, hydra, with_files) for _ in range(engine.workers))[0]
 
 
-def _problems(jobs: Sequence[Job], hydra: Sequence[str], with_data: bool) -> str | None:
+def _problems(jobs: Sequence[Job], hydra: Sequence[str], with_files: bool) -> str | None:
     try:
         judge_slots(jobs, hydra)
     except UserError as error:
         return str(error)
-    data = {json.dumps(job.config.data): job.config for job in jobs} if with_data else {}
-    return next((found for config in data.values() if (found := _data_problem(config))), None)
+    named = {json.dumps([job.config.data, job.config.ckpt]): job.config for job in jobs} if with_files else {}
+    return next((found for config in named.values() if (found := _file_problem(config))), None)
 
 
-def _data_problem(config: TrainConfig, read: bool = False) -> str | None:
-    """What a source says of its files; a bug in it is left to the job, whose log shows where it is."""
+def _file_problem(config: TrainConfig, read: bool = False) -> str | None:
+    """What is wrong with the data's files and the checkpoint; a source's bug is the job's."""
     from assay.config.slots import build
     from assay.data.source import Split
+    from assay.run.weights import checkpoint_file
 
     try:
+        if config.ckpt is not None:
+            checkpoint_file(config.ckpt)
         source = build(config.data, "data", seed=config.seed)
         source.prepare()
         for split in get_args(Split) if read else ():
@@ -60,16 +64,16 @@ def _data_problem(config: TrainConfig, read: bool = False) -> str | None:
     return None
 
 
-def _ready_worker(jobs: Sequence[Job], hydra: Sequence[str]) -> str | None:
+def _ready_worker(jobs: Sequence[Job], hydra: Sequence[str], with_files: bool) -> str | None:
     """Judges, then imports and reads what the first job will.
 
     A worker that grows by 300 MB over its size after its first task is ended by joblib as one that leaks:
     this one is as large as its jobs will be.
     """
-    found = _problems(jobs, hydra, with_data=True)
-    if found is None:
+    found = _problems(jobs, hydra, with_files)
+    if found is None and with_files:
         import_module("assay.run.run")
-        _data_problem(jobs[0].config, read=True)
+        _file_problem(jobs[0].config, read=True)
     return found
 
 

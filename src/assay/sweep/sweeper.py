@@ -77,10 +77,21 @@ def run_sweep(jobs: Sequence[Job], launch: Launch) -> int:
         return _end(existing, jobs, Outcome(), console)
     child = Child(launch, jobs)
     try:
-        problems = child.verdict()
-    except BaseException:  # Ctrl-C above all: nothing has been written
+        return _judged_and_run(jobs, states, existing, launch, child, console)
+    except BaseException:  # Ctrl-C above all; nobody else would end the child
         child.kill()
         raise
+
+
+def _judged_and_run(
+    jobs: Sequence[Job],
+    states: dict[str, JobState],
+    existing: SweepFolder | None,
+    launch: Launch,
+    child: Child,
+    console: Console,
+) -> int:
+    config, problems = jobs[0].config.sweep, child.verdict()
     if problems is not None or config.dry_run:
         child.dismiss()
         if problems is not None:
