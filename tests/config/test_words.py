@@ -12,6 +12,12 @@ def test_flags_and_words_are_told_apart() -> None:
     assert line.multirun and line.config_only and line.overrides == ("seed=0,1",)
 
 
+def test_flags_may_stand_between_the_words() -> None:
+    line = command_line(["seed=1", "--cfg", "job", "trainer.max_epochs=2", "--info"])
+    assert line.overrides == ("seed=1", "trainer.max_epochs=2")
+    assert line.argv == ("seed=1", "trainer.max_epochs=2", "--cfg", "job", "--info")
+
+
 def test_a_folder_of_ones_own_is_seen_by_the_judge(tmp_path: Path) -> None:
     line = command_line(["--config-dir", str(tmp_path), "seed=1"])
     assert line.argv == line.overrides == ("seed=1", f'hydra.searchpath=["file://{tmp_path}"]')
@@ -30,13 +36,6 @@ def test_every_value_of_a_sweep_is_in_a_job() -> None:
     assert jobs[0] == ["optimizer=sgd", "seed=0", "model.width=8"]
     assert {word for job in jobs for word in job} >= {"optimizer=adam", "seed=1", "seed=2"}
     assert len(jobs) == 4
-
-
-def test_zipped_values_go_together() -> None:
-    assert sample_jobs(["seed=0,1", "model.width=8,16"], zipped=True) == [
-        ["seed=0", "model.width=8"],
-        ["seed=1", "model.width=16"],
-    ]
 
 
 def test_a_glob_is_a_list_of_options() -> None:

@@ -54,16 +54,18 @@ def command_line(words: Sequence[str]) -> CommandLine:
     if "--version" in words:
         print(f"assay {version('assay')} on hydra {version('hydra-core')}")
         raise SystemExit(0)
-    args: Any = parser.parse_args(list(words))
+    args: Any = parser.parse_intermixed_args(list(words))
     for name, reason in CLOSED.items():
         if getattr(args, name) is not None:
             raise UserError(f"--{name.replace('_', '-')} is refused: {reason}")
-    argv, overrides = list(words), list(args.overrides)
+    overrides = list(args.overrides)
+    flags = [word for word in words if word not in overrides]
     if args.config_dir is not None:
-        argv, overrides = _with_folder(args.config_dir, argv, overrides)
+        flags, word = _folder(args.config_dir, flags)
+        overrides.append(word)
     shown = args.cfg is not None or args.info is not None or args.hydra_help
     return CommandLine(
-        argv=tuple(argv),
+        argv=(*overrides, *flags),  # Hydra cannot read flags between the words
         overrides=tuple(overrides),
         help=args.help,
         multirun=args.multirun or "hydra.mode=MULTIRUN" in overrides,
@@ -73,28 +75,20 @@ def command_line(words: Sequence[str]) -> CommandLine:
     )
 
 
-def _with_folder(folder: str, argv: list[str], overrides: list[str]) -> tuple[list[str], list[str]]:
+def _folder(folder: str, flags: Sequence[str]) -> tuple[list[str], str]:
     """`--config-dir` said as a change of `hydra.searchpath`, so that what is judged is what is run."""
     path = Path(folder).resolve()
     if not path.is_dir():
         raise UserError(f"--config-dir {folder}: there is no such folder")
-    word = f'hydra.searchpath=["file://{path}"]'
-    kept: list[str] = []
-    skip = False
-    for item in argv:
-        if skip:
-            skip = False
-        elif item in ("--config-dir", "-cd"):
-            skip = True
-        elif not item.startswith("--config-dir="):
-            kept.append(item)
-    return [*kept, word], [*overrides, word]
+    kept = [flag for flag in flags if flag not in ("--config-dir", "-cd", folder)]
+    kept = [flag for flag in kept if not flag.startswith("--config-dir=")]
+    return kept, f'hydra.searchpath=["file://{path}"]'
 
 
 def names_sweep_file(line: CommandLine) -> bool:
     """Whether `sweep=<file>` asks for a sweep, though `-m` was left out."""
     shown = line.help or line.config_only or line.completion or line.multirun
-    return not shown and any(w.startswith("sweep=") and w != "sweep=default" for w in line.overrides)
+    return not shown and any(w.startswith("sweep=") for w in line.overrides)
 
 
 def parsed(word: str) -> Override:
@@ -115,11 +109,10 @@ def swept_words(override: Override) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in values]
 
 
-def sample_jobs(words: Sequence[str], zipped: bool = False) -> list[list[str]]:
+def sample_jobs(words: Sequence[str]) -> list[list[str]]:
     """Jobs of the sweep in which every value of every word occurs at least once.
 
-    Words that cannot be read are kept as they are, for the judge to say so. With `zipped`, the i-th values
-    together.
+    Words that cannot be read are kept as they are, for the judge to say so.
     """
     choices: list[list[str]] = []
     for word in words:
@@ -128,9 +121,6 @@ def sample_jobs(words: Sequence[str], zipped: bool = False) -> list[list[str]]:
         except HydraException:
             choices.append([word])
     choices = [values for values in choices if values]
-    if zipped:
-        longest = max(map(len, choices), default=1)
-        return [[values[min(at, len(values) - 1)] for values in choices] for at in range(longest)]
     first = [values[0] for values in choices]
     return [first] + [
         [*first[:at], value, *first[at + 1 :]] for at, values in enumerate(choices) for value in values[1:]
