@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from assay.sweep.leaderboard import Entry, direction_of, leaderboard, mark
-from assay.sweep.table import as_csv, as_json, as_markdown
+from assay.sweep.table import as_csv, as_json, as_markdown, group_header, header, row_header
 
 ACCURACY = {"sgd": (0.95, 0.96, 0.97), "adam": (0.90, 0.905, 0.91)}
 
@@ -63,7 +63,7 @@ def test_failures_come_last_with_their_reason(entries: list[Entry]) -> None:
     board = leaderboard([*bad, *entries])
     assert [row.entry.status for row in board.rows][-2:] == ["pending", "failed"]
     assert board.rows[-1].rank is None
-    assert as_csv(board).splitlines()[-1].endswith("boom at step 3")
+    assert as_csv(board).splitlines()[-1].endswith("boom; at step 3")
     assert [one.id for one in board.failures] == ["sgd9"]
 
 
@@ -79,6 +79,14 @@ def test_the_files_hold_full_precision(entries: list[Entry]) -> None:
     assert whole["rows"][0]["val/accuracy"] == 0.97
     assert whole["groups"][0]["metrics"]["val/accuracy"]["sd"] == statistics.stdev(ACCURACY["sgd"])
     assert "| sgd | 3 | 96.00% ± 2.48 | 1.00 |" in as_markdown(board)
+
+
+def test_no_column_is_shown_twice(entries: list[Entry]) -> None:
+    board = leaderboard(entries, "test/accuracy")
+    for names in (header(board), row_header(board), group_header(board)):
+        assert names.count("test/accuracy") == 1
+        assert "last test/accuracy" not in names
+        assert len(set(names)) == len(names)
 
 
 def test_an_empty_half_is_no_obstacle() -> None:

@@ -39,8 +39,10 @@ def unreadable(word: str, error: Exception, known: Known) -> Problem:
         notes = (f"did you mean {likely[0]}?",) if likely else ()
         what = f"{word}: a change is written key=value without blanks"
         return Problem(key, what, notes or (f"for example {wanted}",))
-    reason = _lines(error)[0].removesuffix(".")
-    notes = (reason, f"quote a value with blanks, commas or brackets: '{key}=\"...\"'; a list is [a,b]")
+    reason = _lines(error)[0].partition(" expecting {")[0].removesuffix(".")
+    if reason.startswith(("LexerNoViable", "token recognition")):
+        reason = "a character that needs quotes"
+    notes = (reason, f"quote blanks, commas, brackets and accents: '{key}=\"...\"'; a list is [a,b]")
     return Problem(key, f"{word}: the value cannot be read", notes)
 
 
@@ -119,7 +121,7 @@ def _sweep(override: Override) -> Problem:
         return Problem(
             key, f"{line}: several values, and a sweep takes one", ("type the key with one of them",)
         )
-    notes = ["to sweep over them: add -m"]
+    notes = ["to sweep over them: add -m (--cfg shows one job)"]
     if override.value_type is ValueType.SIMPLE_CHOICE_SWEEP:
         notes.append(f"as a list: {key}=[{value}]; as text: '{key}=\"{value}\"'")
     return Problem(key, f"{line}: several values for one run", tuple(notes))
@@ -149,13 +151,19 @@ def bad_word(word: str, error: Exception, plain: Mapping[str, Any], known: Known
         return no_option(key, show(value), options(key))
     if isinstance(error, MissingConfigException):
         return _missing(error, word)
-    if key in known.keys and override.is_add():
+    if (key in known.keys or is_group(key)) and override.is_add():
         return Problem(key, f"{word}: {key} is there already", (f"leave the + out: {word.lstrip('+')}",))
+    if key == "hydra.launcher.n_jobs":
+        notes = (f"for several jobs at once: hydra/launcher=joblib {word.lstrip('+')}",)
+        return Problem(key, f"{word}: this launcher runs one job after the other", notes)
     if override.is_hydra_override():
         return bad_file(error, word)
     if value_at(plain, key) is None and key not in known.keys and not is_group(key):
         return _unknown(override, plain, known)
     return bad_file(error, word)
+
+
+MERGED = ("Cannot merge DictConfig with ListConfig", "a list stands where keys with values are needed")
 
 
 def bad_file(error: Exception, word: str | None = None) -> Problem:
@@ -168,5 +176,7 @@ def bad_file(error: Exception, word: str | None = None) -> Problem:
         what = f"{mark.name}:{mark.line + 1}: this is no YAML: {error.problem}"
         return Problem(word or mark.name, f"{word}: {what}" if word else what)
     key = word.partition("=")[0].lstrip("+~") if word else ""
-    first = lines[0].removesuffix(".")
+    if lines[0].endswith("raised while composing config:"):  # In '<file>': <exception> raised while ...
+        lines = [f"conf/{lines[0].split(chr(39))[1]}.yaml: {lines[1]}"]
+    first = lines[0].replace(*MERGED).removesuffix(".")
     return Problem(key, f"{word}: {first}" if word else first, tuple(lines[1:3]))

@@ -20,7 +20,10 @@ class Tool(Enum):
 WANTED = {
     Tool.DIFF: ("two run folders are compared", "diff=[outputs/runs/A,outputs/runs/B]"),
     Tool.REPRODUCE: ("one run folder is compared", "reproduce=outputs/runs/A"),
-    Tool.LEADERBOARD: ("one or several sweep folders are listed", "leaderboard=outputs/sweeps/A"),
+    Tool.LEADERBOARD: (
+        "one or several sweep folders are listed",
+        "leaderboard=[outputs/sweeps/A,outputs/sweeps/B]",
+    ),
 }
 BESIDE = ("sweep.metric=", "sweep.direction=")  # what may stand beside `leaderboard`
 

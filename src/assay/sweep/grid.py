@@ -19,31 +19,51 @@ LARGEST = 10_000  # jobs; more are a slip of the keyboard, and folders without e
 
 
 def words_of(params: Mapping[str, Any]) -> list[str]:
-    """The entries of `sweep.params` as they would be typed; a list is a choice of its items."""
-    return [f"{key}={_value(value)}" for key, value in params.items()]
+    """The entries of `sweep.params` as they would be typed; a list is a choice of its items.
+
+    Raises `UserError` for a key that no job has, and for a list without items.
+    """
+    words: list[str] = []
+    for key, value in params.items():
+        if key.startswith(("sweep.", "hydra.", "hydra/")):
+            raise UserError(f"sweep.params: {key} cannot be swept over: it is the sweep's, not a job's")
+        if value in ([], {}, ""):
+            raise UserError(f"sweep.params: {key} has no values\n  for example {key}: [a, b]")
+        if isinstance(value, dict):
+            words += words_of({f"{key}.{below}": inner for below, inner in value.items()})
+        elif isinstance(value, list):
+            words.append(f"{key}={','.join(map(_item, value))}")
+        else:
+            words.append(f"{key}={value if isinstance(value, str) else _item(value)}")
+    return words
 
 
-def _value(value: Any) -> str:
-    if isinstance(value, list):
-        return ",".join(_one(item) for item in value)
-    return str(value) if isinstance(value, str) else _one(value)
-
-
-def _one(value: Any) -> str:
+def _item(value: Any) -> str:
+    """One value; a text that would be read as several is quoted."""
     if isinstance(value, str):
-        return value
+        word = f"value={value}"
+        return quoted(value) if not is_readable(word) or parsed(word).is_sweep_override() else value
     text: str = Override._get_value_element_as_str(value)  # pyright: ignore[reportPrivateUsage]
     return text
 
 
+def is_readable(word: str) -> bool:
+    """Whether it is `key=value` by Hydra's grammar."""
+    try:
+        parsed(word)
+    except HydraException:
+        return False
+    return True
+
+
 def expand(words: Sequence[str], mode: Literal["product", "zip"]) -> list[tuple[str, ...]]:
-    """The words of each job, in order. Raises `UserError` for a sweep that is empty or cannot be zipped."""
+    """The words of each job, in order, from words that can be read.
+
+    Raises `UserError` for a sweep that is empty or cannot be zipped.
+    """
     axes: dict[str, list[str]] = {}
     for word in words:
-        try:
-            override = parsed(word)
-        except HydraException as error:
-            raise UserError(f"{word}: this cannot be read: {str(error).splitlines()[0]}") from None
+        override = parsed(word)
         if override.is_sweep_override() and not override.is_discrete_sweep():
             raise UserError(
                 f"{word}: a grid needs values one by one\n  for example {override.key_or_group}=a,b"
@@ -52,8 +72,7 @@ def expand(words: Sequence[str], mode: Literal["product", "zip"]) -> list[tuple[
         if not values:
             raise UserError(f"{word}: the sweep is empty: nothing matches")
         axes[override.get_key_element().lstrip("+~")] = values
-    jobs = _zipped(axes) if mode == "zip" else _product(axes)
-    return list(dict.fromkeys(jobs))
+    return _zipped(axes) if mode == "zip" else _product(axes)
 
 
 def _product(axes: Mapping[str, list[str]]) -> list[tuple[str, ...]]:

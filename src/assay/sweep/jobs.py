@@ -11,7 +11,7 @@ from assay.config.problems import Problem, refuse
 from assay.errors import UserError
 from assay.run.identity import config_id, group_id, plain
 from assay.sweep.folder import Job
-from assay.sweep.grid import expand, words_of
+from assay.sweep.grid import expand, is_readable, words_of
 
 
 def key_of(word: str) -> str:
@@ -32,19 +32,55 @@ def parts(words: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
 
 @lru_cache(maxsize=1)  # the command line is judged first, then Hydra asks for the same
 def compose_jobs(words: tuple[str, ...]) -> tuple[Job, ...]:
-    """The jobs that the words of a command line and of its sweep file make, without repetitions.
+    """The jobs that the words of a command line and of its sweep file make.
 
     Raises `UserError` with the problems of all of them, each with the job that it is in.
     """
     hydra, sweep, ours = parts(words)
     base = [*hydra, *sweep]
     whole = _judged([base])[0]
-    grid = expand([*words_of(whole.sweep.params), *ours], whole.sweep.mode)
+    typed = [*words_of(whole.sweep.params), *ours]
+    _judged([[*base, *(word for word in typed if not is_readable(word))]])
+    grid = expand(typed, whole.sweep.mode)
     configs = _judged([[*base, *job] for job in grid], grid)
     jobs = [Job(config_id(one), group_id(one), job, one) for one, job in zip(configs, grid, strict=True)]
     if any(job.config.resume is not None for job in jobs):
         raise UserError("resume: a sweep goes on by itself\n  run its command again, with its sweep.name")
-    return tuple({job.id: job for job in jobs}.values())
+    _refuse_repeated(jobs)
+    _refuse_unmeasured(jobs)
+    return tuple(jobs)
+
+
+def _refuse_repeated(jobs: Sequence[Job]) -> None:
+    """Two jobs with one id would be one folder. Raises `UserError`."""
+    first: dict[str, int] = {}
+    for at, job in enumerate(jobs):
+        before = first.setdefault(job.id, at)
+        if before != at:
+            words = [one.words for one in jobs]
+            which = f"jobs {before + 1} and {at + 1} of {len(jobs)} are the same"
+            keys = swept_keys([words[before], words[at]])
+            if not keys:
+                raise UserError(f"{which}: {_swept(at, words) or ' '.join(job.words)}\n  leave one out")
+            raise UserError(
+                f"{which}: {_swept(before, words)} and {_swept(at, words)}\n"
+                "  what decides a result is the same in both: all but paths, names and what is logged"
+            )
+
+
+# what a stage measures; `fit` validates after its epochs
+STAGE_OF = {"train": ("fit",), "val": ("fit", "validate"), "test": ("test",)}
+
+
+def _refuse_unmeasured(jobs: Sequence[Job]) -> None:
+    """A leaderboard needs a job that has its metric. Raises `UserError`."""
+    metric = jobs[0].config.sweep.metric
+    stages = STAGE_OF[metric.partition("/")[0]]
+    if not any(stage in stages for job in jobs for stage in job.config.stages):
+        raise UserError(
+            f"sweep.metric={metric}: no job has the stage that measures it\n"
+            f"  stages=[{','.join(jobs[0].config.stages)}] is without {' or '.join(stages)}"
+        )
 
 
 def _judged(words: Sequence[Sequence[str]], jobs: Sequence[Sequence[str]] = ()) -> list[TrainConfig]:
@@ -77,9 +113,14 @@ def _in_jobs(problem: Problem, where: list[int], jobs: Sequence[Sequence[str]]) 
     if len(jobs) < 2 or len(where) == len(jobs):
         return problem
     more = f" and {len(where) - 1} more" if len(where) > 1 else ""
-    swept = [word for word in jobs[where[0]] if key_of(word) in swept_keys(jobs)]
-    note = f"in job {where[0] + 1} of {len(jobs)} ({' '.join(swept)}){more}"
+    note = f"in job {where[0] + 1} of {len(jobs)} ({_swept(where[0], jobs)}){more}"
     return replace(problem, notes=(*problem.notes[:2], note))
+
+
+def _swept(at: int, jobs: Sequence[Sequence[str]]) -> str:
+    """What a job has of its own."""
+    keys = swept_keys(jobs)
+    return " ".join(word for word in jobs[at] if key_of(word) in keys)
 
 
 def swept_keys(jobs: Sequence[Sequence[str]]) -> list[str]:

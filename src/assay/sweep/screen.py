@@ -36,7 +36,8 @@ def list_jobs(
         grid.add_row(str(at), job.id, *(escape(typed.get(key, "")) for key in keys), states[job.id].status)
     console.print(grid)
     where = str(sweep.path) if sweep else "a new folder"
-    console.print(f"{len(jobs)} jobs in {where}; nothing was run", highlight=False, soft_wrap=True)
+    counted = "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs"
+    console.print(f"{counted} in {where}; nothing was run", highlight=False, soft_wrap=True)
 
 
 def say_code_changed(states: Iterable[JobState], now: Mapping[str, Any] | None, console: Console) -> None:

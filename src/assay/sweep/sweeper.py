@@ -115,7 +115,10 @@ def _work(
     engine = engine_of(launcher, len(jobs))
     done = sum(state.status == "completed" for state in states.values())
     console.print(f"sweep   {sweep.path}", highlight=False, soft_wrap=True)
+    failed = sum(state.ended and state.status != "completed" for state in states.values())
     left = f", {done} of them done" if done else ""
+    if failed and jobs[0].config.sweep.retry == "none":
+        left += f", {failed} failed and left so (sweep.retry=none)"
     at_once = f", {engine.workers} at once" if engine.workers > 1 else ""
     console.print(f"jobs    {len(jobs)}{left}; {engine.name}{at_once}", highlight=False)
     say_code_changed(states.values(), git_state(), console)

@@ -47,28 +47,37 @@ def key_value(entry: Entry, key: str) -> str:
     return entry.sweep if key == "sweep" else entry.value(key)
 
 
+def _metrics(board: Leaderboard, beside: Sequence[str] = ("test/accuracy",)) -> list[str]:
+    """The columns of a job's metrics: what is sorted by, of the best epoch and the last one, then others."""
+    last = [] if board.metric.startswith("test/") else [f"last {board.metric}"]
+    return [*dict.fromkeys((board.metric, *last, *beside))]
+
+
+def _measured(entry: Entry, column: str) -> float | None:
+    name = column.removeprefix("last ")
+    return entry.metric(name) if name == column else entry.last(name)
+
+
 def header(board: Leaderboard) -> list[str]:
     """The columns of a job's row."""
-    shown = dict.fromkeys((board.metric, *METRICS))
     return [
-        *("rank", "id", *board.keys, "status", *shown, f"last {board.metric}"),
+        *("rank", "id", *board.keys, "status", *_metrics(board, METRICS)),
         *("epochs", "steps", "fit_seconds", "total_seconds", "samples_per_second", "reason"),
     ]
 
 
 def cells(board: Leaderboard, row: Row) -> list[Any]:
     """A row's values, one for each column of `header`; None where there is none."""
-    one, shown = row.entry, dict.fromkeys((board.metric, *METRICS))
+    one = row.entry
     done = one.status == "completed"
     seconds = one.result.get("seconds", {}) if done else {}
     return [
         *(row.rank, one.id, *(key_value(one, key) for key in board.keys), one.status),
-        *(one.metric(name) for name in shown),
-        one.last(board.metric),
+        *(_measured(one, name) for name in _metrics(board, METRICS)),
         *((one.result.get("epochs"), one.result.get("steps")) if done else (None, None)),
         *(seconds.get("fit"), seconds.get("total")),
         one.result.get("samples_per_second") if done else None,
-        " ".join((one.reason or "").split()) or None,
+        "; ".join((one.reason or "").splitlines()) or None,
     ]
 
 
@@ -106,35 +115,29 @@ def as_json(board: Leaderboard) -> str:
 
 
 def group_header(board: Leaderboard) -> list[str]:
-    short = board.metric
-    return [*board.group_keys, "n", short, "sd", "test/accuracy", "seconds", ""]
+    return [*board.group_keys, "n", board.metric, "sd", *_tested(board), "seconds", ""]
+
+
+def _tested(board: Leaderboard) -> list[str]:
+    return [] if board.metric == "test/accuracy" else ["test/accuracy"]
 
 
 def group_cells(board: Leaderboard, group: Group) -> list[str]:
-    found, test = group.spreads.get(board.metric), group.spreads.get("test/accuracy")
+    found = group.spreads.get(board.metric)
     jobs = str(found.n if found else 0)
     return [
         *(key_value(group.entries[0], key) for key in board.group_keys),
         jobs if group.completed == len(group.entries) else f"{jobs} of {len(group.entries)}",
         with_spread(found, board.metric),
         deviation(found, board.metric),
-        with_spread(test, "test/accuracy"),
+        *(with_spread(group.spreads.get(name), name) for name in _tested(board)),
         "" if group.seconds is None else f"{group.seconds:.1f}",
         mark(group),
     ]
 
 
 def row_header(board: Leaderboard) -> list[str]:
-    return [
-        "",
-        *board.keys,
-        board.metric,
-        f"last {board.metric}",
-        "test/accuracy",
-        "epochs",
-        "seconds",
-        "status",
-    ]
+    return ["", *board.keys, *_metrics(board), "epochs", "seconds", "status"]
 
 
 def row_cells(board: Leaderboard, row: Row) -> list[str]:
@@ -144,9 +147,7 @@ def row_cells(board: Leaderboard, row: Row) -> list[str]:
     return [
         str(row.rank or ""),
         *(key_value(one, key) for key in board.keys),
-        number(one.metric(board.metric), board.metric),
-        number(one.last(board.metric), board.metric),
-        number(one.metric("test/accuracy"), "test/accuracy"),
+        *(number(_measured(one, name), name) for name in _metrics(board)),
         str(one.result.get("epochs", "")) if done else "",
         f"{seconds:.1f}" if done and seconds is not None else "",
         f"{one.status}: {reason}" if reason else one.status,
