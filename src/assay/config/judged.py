@@ -26,7 +26,7 @@ from assay.config.hydra_node import hydra_problems, search_problems
 from assay.config.judge import Known, judge, schema_problems
 from assay.config.origin import where
 from assay.config.problems import Problem, refuse
-from assay.config.resolve import keys_of, resolved, value_at
+from assay.config.resolve import resolved, value_at
 from assay.config.slots import judge_slot, slot_keys, try_slot
 from assay.config.stored import deferred
 from assay.config.words import parsed
@@ -236,9 +236,3 @@ def _shipped(config_name: str) -> DictConfig:
 
 def _defaults(config_name: str) -> dict[str, Any]:
     return _plain(_shipped(config_name))[0]
-
-
-def known_keys(config_name: str) -> list[str]:
-    """All dotted keys of the config as shipped."""
-    with composer():
-        return keys_of(_defaults(config_name))
