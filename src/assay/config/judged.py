@@ -88,9 +88,7 @@ def _plain(composed: DictConfig) -> tuple[dict[str, Any], list[Problem]]:
 
 def _job(composed: DictConfig) -> DictConfig:
     """A copy without the node `hydra`."""
-    job = composed.copy()
-    OmegaConf.set_struct(job, False)
-    job.pop("hydra", None)
+    job = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     OmegaConf.set_struct(job, True)
     return job
 
@@ -160,10 +158,11 @@ def _leaving(plain: Mapping[str, Any]) -> list[Problem]:
 
 
 def _seen(config_name: str, words: Sequence[str], slots: bool) -> tuple[DictConfig, type[Any], list[Problem]]:
-    """The composed config, its schema, and all problems that can be seen together; inside `composer`."""
+    """The job's config, its schema, and all problems that can be seen together; inside `composer`."""
     composed, kept, unread = _gathered(config_name, words)
     problems = hydra_problems(composed.hydra, _shipped(config_name).hydra)
-    plain, unresolved = _plain(composed)
+    job = _job(composed)
+    plain, unresolved = resolved(job)
     schema = schema_of(config_name, plain)
     wrong = schema_problems(schema, plain)
     if wrong:  # again, with examples
@@ -173,7 +172,7 @@ def _seen(config_name: str, words: Sequence[str], slots: bool) -> tuple[DictConf
     problems += _leaving(plain) if not any(one.key == "sweep.name" for one in problems) else []
     if slots:
         problems += _slot_problems(plain, [*unread, *problems], _defaults(config_name))
-    return composed, schema, [*unread, *(_placed(one, config_name, kept) for one in problems)]
+    return job, schema, [*unread, *(_placed(one, config_name, kept) for one in problems)]
 
 
 def judged(config_name: str, overrides: Sequence[str], slots: bool = True) -> JudgedConfig[Any]:
@@ -183,10 +182,9 @@ def judged(config_name: str, overrides: Sequence[str], slots: bool = True) -> Ju
     """
     later = deferred(overrides) if config_name == "train" else []
     with composer():
-        composed, schema, problems = _seen(config_name, [w for w in overrides if w not in later], slots)
+        job, schema, problems = _seen(config_name, [w for w in overrides if w not in later], slots)
     if problems:
         raise refuse(problems)
-    job = _job(composed)
     return JudgedConfig(judge(schema, job), job, tuple(overrides), tuple(later))
 
 
@@ -205,8 +203,8 @@ def frames(
     """Of each job the config, judged without its slots, which would need torch; or its problems."""
     with composer():
         for words in jobs:
-            composed, schema, problems = _seen(config_name, words, slots=False)
-            yield (None if problems else judge(schema, _job(composed))), problems
+            job, schema, problems = _seen(config_name, words, slots=False)
+            yield (None if problems else judge(schema, job)), problems
 
 
 def slot_problems(
