@@ -10,6 +10,10 @@ class UserError(Exception):
     """
 
 
+class CannotResume(UserError):
+    """What a run has saved cannot be gone on with: it can only begin anew."""
+
+
 class RunFailed(Exception):
     """The run could not go on for a reason that is known and explained: exit code 1."""
 

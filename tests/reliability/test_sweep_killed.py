@@ -48,6 +48,32 @@ def test_killed_and_run_again_the_table_is_that_of_an_undisturbed_sweep(output: 
     assert all(results(folder)[id]["process"] == process for id, process in done.items())  # not started again
 
 
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_the_jobs_of_a_killed_sweep_save_and_one_whose_checkpoints_are_lost_fails_and_says_so(
+    tmp_path: Path, launcher: str
+) -> None:
+    words = ("seed=0", "trainer.max_epochs=3000", "sweep.name=one", f"hydra/launcher={launcher}")
+    folder = tmp_path / "sweeps" / "one"
+    running = _start(tmp_path, *words)
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("jobs/*/checkpoints/last.ckpt")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    running.kill()
+    running.wait()
+    while [one["error"] for one in results(folder).values()] != ["stopped by SIGTERM"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    for file in folder.glob("jobs/*/checkpoints/*.ckpt"):
+        file.write_bytes(b"lost")
+    failed = sweep(tmp_path, *words)
+    assert failed.returncode == 1
+    assert [row["status"] for row in table(folder)] == ["failed"]
+    assert "no undamaged checkpoint is left" in table(folder)[0]["reason"]
+    log = next(folder.glob("jobs/*/log.txt")).read_text()
+    assert "Traceback" in log and "CannotResume" in log
+
+
 @pytest.mark.parametrize(("launcher", "signum"), [("basic", signal.SIGINT), ("joblib", signal.SIGTERM)])
 def test_a_signal_saves_and_the_command_goes_on(output: Path, launcher: str, signum: signal.Signals) -> None:
     words = (*GRID, f"sweep.name=stopped_{launcher}", f"hydra/launcher={launcher}")

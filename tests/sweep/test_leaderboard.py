@@ -3,6 +3,7 @@
 import json
 import math
 import statistics
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -87,6 +88,14 @@ def test_no_column_is_shown_twice(entries: list[Entry]) -> None:
         assert names.count("test/accuracy") == 1
         assert "last test/accuracy" not in names
         assert len(set(names)) == len(names)
+
+
+def test_a_config_that_two_sweeps_have_run_is_one_measurement(entries: list[Entry]) -> None:
+    again = [replace(one, sweep="other") for one in entries]
+    once, twice = leaderboard(entries), leaderboard([*entries, *again])
+    assert len(twice.rows) == 2 * len(once.rows)
+    assert [group.spreads for group in twice.groups] == [group.spreads for group in once.groups]
+    assert [group.is_apart for group in twice.groups] == [group.is_apart for group in once.groups]
 
 
 def test_an_empty_half_is_no_obstacle() -> None:

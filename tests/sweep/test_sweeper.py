@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from assay.sweep.folder import SweepFolder
-from tests.sweep.sweeps import ROOT, results, sweep, table
+from tests.sweep.sweeps import ROOT, command, results, sweep, table
 
 GRID = ("optimizer=sgd,adam", "seed=0,1,2", "sweep.name=demo")
 
@@ -89,6 +89,26 @@ def test_a_sweep_may_grow_but_another_grid_is_refused(output: Path, demo: Path) 
     assert refused.returncode == 2
     assert "has another grid" in refused.stderr
     assert (demo / "sweep.json").read_bytes() == before
+
+
+def test_of_two_grids_begun_at_once_under_one_name_one_is_refused(tmp_path: Path) -> None:
+    begun = [
+        subprocess.Popen(command(tmp_path, f"seed={seeds}", "sweep.name=one"), cwd=tmp_path)
+        for seeds in ("0,1", "2,3")
+    ]
+    assert sorted(one.wait(timeout=120) for one in begun) == [0, 2]
+    listed = json.loads((tmp_path / "sweeps" / "one" / "sweep.json").read_text())["jobs"]
+    assert {job["id"] for job in listed} == set(results(tmp_path / "sweeps" / "one"))
+
+
+def test_weights_of_a_run_bring_its_config_along_as_in_a_single_run(tmp_path: Path) -> None:
+    assert sweep(tmp_path, "model.width=32", "seed=5", "sweep.name=first").returncode == 0
+    job = next((tmp_path / "sweeps" / "first" / "jobs").iterdir())
+    words = ("seed=0,1", f"ckpt={job}", "stages=[test]", "sweep.metric=test/accuracy", "sweep.name=tested")
+    tested = sweep(tmp_path, *words)
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    found = [one["metrics"]["test/accuracy"] for one in results(tmp_path / "sweeps" / "tested").values()]
+    assert len(found) == 2 and found[0] == found[1]
 
 
 @pytest.mark.parametrize(

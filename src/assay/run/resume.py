@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from assay.config.frame import TrainConfig
 from assay.config.judge import judge
 from assay.config.secrets import redact
 from assay.config.stored import FREE, differences, read_config, stored_config
-from assay.errors import UserError
+from assay.errors import CannotResume, UserError
 from assay.run.folder import RunFolder, versions
 from assay.run.identity import plain
 from assay.run.signals import slurm_job
@@ -41,13 +42,17 @@ def stored_run(config: TrainConfig, overrides: list[str]) -> tuple[TrainConfig, 
         begun = sidecar(last).exists() or previous(last).exists()
         return replace(stored, resume=None, ckpt=None if begun else _started_from(folder)), folder
     if config.ckpt is not None:
-        path = checkpoint_file(config.ckpt)
-        origin = path.resolve().parent.parent
-        if (origin / "config.yaml").is_file():
-            stored = judge(TrainConfig, stored_config(origin, overrides))
-            return replace(stored, ckpt=str(path)), None
-        return config, None
+        return started_from(config.ckpt, config, overrides), None
     return config, requeued(config, overrides)
+
+
+def started_from(ckpt: str, config: TrainConfig, overrides: Sequence[str]) -> TrainConfig:
+    """For a checkpoint in a run folder of ours that run's own config, with what was typed on top."""
+    path = checkpoint_file(ckpt)
+    origin = path.resolve().parent.parent
+    if not (origin / "config.yaml").is_file():
+        return config
+    return replace(judge(TrainConfig, stored_config(origin, overrides)), ckpt=str(path))
 
 
 def _started_from(folder: RunFolder) -> str | None:
@@ -118,8 +123,8 @@ class ResumePoint:
 def resume_point(last: Path, config: TrainConfig) -> ResumePoint | None:
     """The newest undamaged checkpoint of a run; None where it was stopped before its first one.
 
-    Nothing is written. Raises `UserError` where checkpoints are damaged one and all, where the config is not
-    the one that they were made with, and where they are of a release that keeps another state.
+    Nothing is written. Raises `CannotResume` where checkpoints are damaged one and all, where the config is
+    not the one that they were made with, and where they are of a release that keeps another state.
     """
     if not sidecar(last).exists() and not previous(last).exists():
         return None
@@ -127,7 +132,7 @@ def resume_point(last: Path, config: TrainConfig) -> ResumePoint | None:
     facts = facts_of(last if damage is None else previous(last))
     written, here = facts.get("versions", {}), versions()
     if state.get("assay", {}).get("format") != FORMAT:
-        raise UserError(
+        raise CannotResume(
             f"resume: {last} was written by assay {written.get('assay', '(unknown)')}, which keeps another "
             f"state than assay {here['assay']}\n"
             f"its weights can be used: ckpt={last}"
@@ -143,7 +148,7 @@ def resume_point(last: Path, config: TrainConfig) -> ResumePoint | None:
 
 
 def _same_config(facts: dict[str, Any], config: TrainConfig) -> None:
-    """Raises `UserError`, with what differs, if someone has changed the run's config.yaml since."""
+    """Raises `CannotResume`, with what differs, if someone has changed the run's config.yaml since."""
     here = redact(plain(config))  # as it was written
     drift = [
         (key, old, new)
@@ -152,7 +157,7 @@ def _same_config(facts: dict[str, Any], config: TrainConfig) -> None:
     ]
     if drift:
         lines = [f"{key}={show(new)}: the checkpoint has {show(old)}" for key, old, new in drift[:8]]
-        raise UserError(
+        raise CannotResume(
             "resume: the run's config.yaml has changed since its checkpoint was written\n"
             + "\n".join(f"  {line}" for line in lines)
             + "\nput it back, or start a new run from the weights: ckpt= for resume="

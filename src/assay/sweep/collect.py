@@ -1,6 +1,5 @@
 """From folders on disk to the entries of a leaderboard; needs no torch."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,9 @@ from typing import Any
 import yaml
 
 from assay.errors import UserError
+from assay.run.folder import RunFolder
 from assay.run.identity import digest
-from assay.sweep.folder import JobState, SweepFolder
+from assay.sweep.folder import SweepFolder
 from assay.sweep.leaderboard import Entry
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -26,9 +26,13 @@ def entries_of(folders: Sequence[Path]) -> list[Entry]:
 
 def _entries(folder: Path) -> Iterator[Entry]:
     sweep = SweepFolder(folder)
-    if sweep.manifest:
-        for job in sweep.manifest["jobs"]:
-            yield entry(sweep, job["id"], job["group"], tuple(job["words"]))
+    if manifest := sweep.manifest:
+        for job in manifest["jobs"]:
+            path, state = sweep.job(job["id"]), sweep.state(job["id"])
+            yield Entry(
+                *(job["id"], job["group"], folder.name, str(path), tuple(job["words"])),
+                *(state.status, state.error, state.result, read_config(path)),
+            )
         return
     results = (
         [folder / "result.json"]
@@ -41,31 +45,13 @@ def _entries(folder: Path) -> Iterator[Entry]:
             "  the sweeps are in outputs/sweeps/"
         )
     for path in results:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        config = read_config(path.parent)
-        words = tuple(word for word in result["overrides"] if not word.startswith("sweep"))
-        group = digest(config, without_seed=True)
+        run = RunFolder.open(path.parent)
+        words = tuple(word for word in run.result["overrides"] if not word.startswith("sweep"))
+        config = read_config(run.path)
         yield Entry(
-            path.parent.name, group, folder.name, str(path.parent), words, result["status"], result["error"],
-            result, config,
-        )  # fmt: skip
-
-
-def entry(sweep: SweepFolder, id: str, group: str, words: tuple[str, ...]) -> Entry:
-    """One job of a sweep."""
-    state: JobState = sweep.state(id)
-    path = sweep.job(id)
-    return Entry(
-        id,
-        group,
-        sweep.path.name,
-        str(path),
-        words,
-        state.status,
-        state.error,
-        state.result,
-        read_config(path),
-    )
+            *(run.path.name, digest(config, without_seed=True), folder.name, str(run.path), words),
+            *(run.status, run.result.get("error"), run.result, config),
+        )
 
 
 def read_config(folder: Path) -> dict[str, Any]:

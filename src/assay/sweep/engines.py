@@ -36,7 +36,7 @@ def engine_of(launcher: Mapping[str, Any], jobs: int, cores: int | None = None) 
         return Engine("submitit_slurm", 1, launcher.get("cpus_per_task"), is_local=False)
     if name == "RayLauncher":
         remote = (launcher.get("ray") or {}).get("remote") or {}
-        each = int(remote.get("num_cpus") or 1)
+        each = max(1, int(remote.get("num_cpus") or 1))  # Ray takes a part of a core, torch a whole one
         return Engine("ray", max(1, cores // each), each)
     return Engine("basic", 1, None)
 

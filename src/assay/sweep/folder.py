@@ -4,24 +4,25 @@
     jobs/<id>/              a run folder, named by its config
     locks/<id>.lock         held by the process that runs the job; the system frees it when that one dies
     locks/<id>.json         who holds or held it
-    stop                    the session that starts no more jobs
+    locks/<session>.stop    the session starts no more jobs
 
 Reading it needs no torch.
 """
 
 import json
+import os
 import secrets
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from assay.config.frame import TrainConfig
+from assay.config.secrets import redact, redact_text
 from assay.errors import UserError
 from assay.run.process import is_alive, this_process
 from assay.training.atomic import write_durably
@@ -81,7 +82,7 @@ class SweepFolder:
             raise UserError(f"output_dir: the sweep's folder {path} cannot be made: {why}") from error
         return cls(path)
 
-    @cached_property
+    @property
     def manifest(self) -> dict[str, Any]:
         """`sweep.json`; empty where there is none yet. Raises `UserError` if it is damaged."""
         file = self.path / "sweep.json"
@@ -94,28 +95,44 @@ class SweepFolder:
             )
         return found
 
+    @contextmanager
+    def locked(self) -> Generator[None]:
+        """Alone with the files that belong to no job."""
+        (self.path / "locks").mkdir(exist_ok=True)
+        with FileLock(self.path / "locks" / "sweep.lock"):
+            yield
+
     def write_manifest(self, jobs: Sequence[Job], command: str) -> None:
-        listed = [{"id": job.id, "group": job.group, "words": list(job.words)} for job in jobs]
+        listed = [{"id": job.id, "group": job.group, "words": redact(job.words)} for job in jobs]
         sweep = jobs[0].config.sweep
         by = {"metric": sweep.metric, "direction": sweep.direction}
-        whole = {"name": self.path.name, "command": command, "sorted": by, "jobs": listed}
+        whole = {"name": self.path.name, "command": redact_text(command), "sorted": by, "jobs": listed}
         if whole != self.manifest:
             write_durably(self.path / "sweep.json", json.dumps(whole, indent=2).encode())
-            self.__dict__["manifest"] = whole
 
     def job(self, id: str) -> Path:
         return self.path / "jobs" / id
 
     def state(self, id: str) -> JobState:
         """What has become of a job; one whose process is gone is `interrupted`, whatever it last wrote."""
-        result, holder = _read(self.job(id) / "result.json"), _read(self._holder(id))
-        open_end = bool(holder) and not holder.get("done")
-        if open_end and is_alive(holder) is not False and self.is_held(id):
-            return JobState("running", None, result, holder)
-        if result.get("status") == "running" or (open_end and not result):
+        result: dict[str, Any] = {}
+        for _ in range(2):  # it may have begun between the looks at its holder and at its result
+            live = self._live_holder(id)
+            result = _read(self.job(id) / "result.json")
+            if live is not None:
+                return JobState("running", None, result, live)
+            if result.get("status") != "running":
+                break
+        holder = _read(self._holder(id))
+        if result.get("status") == "running" or (holder and not holder.get("done") and not result):
             who = result.get("process") or holder
             return JobState("interrupted", f"{DIED} ({who['pid']} on {who['host']})", result, holder)
         return JobState(result.get("status", "pending"), result.get("error"), result, holder)
+
+    def _live_holder(self, id: str) -> dict[str, Any] | None:
+        holder = _read(self._holder(id))
+        is_live = holder and not holder.get("done") and is_alive(holder) is not False and self.is_held(id)
+        return holder if is_live else None
 
     def state_of_mine(self, id: str) -> JobState:
         """The same for a job that this process holds: nobody else can be running it."""
@@ -148,18 +165,34 @@ class SweepFolder:
         lock = self._lock(id)
         try:
             lock.acquire(timeout=0)
-        except Timeout:
+        except (Timeout, OSError):  # where we may not lock nobody here can say that it is free
             return True
         lock.release()
         return False
 
     def stop(self, session: str) -> None:
         """Let no further job of the session begin."""
-        write_durably(self.path / "stop", session.encode())
+        (self.path / "locks").mkdir(exist_ok=True)
+        self._stop_file(session).touch()
 
     def is_stopped(self, session: str) -> bool:
-        file = self.path / "stop"
-        return file.is_file() and file.read_text() == session
+        return self._stop_file(session).exists()
+
+    def signal_running(self, ids: Iterable[str], session: str, signum: int) -> bool:
+        """Send a signal to the session's processes on this machine that run a job; whether there was any."""
+        any_running, host = False, this_process()["host"]
+        for id in ids:
+            state = self.state(id)
+            holder = state.holder
+            mine = state.status == "running" and holder.get("session") == session
+            if mine and holder["host"] == host and is_alive(holder):
+                with suppress(ProcessLookupError):  # it has just ended by itself
+                    os.kill(holder["pid"], signum)
+                    any_running = True
+        return any_running
+
+    def _stop_file(self, session: str) -> Path:
+        return self.path / "locks" / f"{session}.stop"
 
     def _lock(self, id: str) -> FileLock:
         return FileLock(self.path / "locks" / f"{id}.lock", is_singleton=False)
@@ -172,6 +205,6 @@ def _read(file: Path) -> dict[str, Any]:
     """Empty where there is no file, or one that is damaged: its job is run again."""
     try:
         found = json.loads(file.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

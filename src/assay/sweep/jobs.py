@@ -42,13 +42,23 @@ def compose_jobs(words: tuple[str, ...]) -> tuple[Job, ...]:
     typed = [*words_of(whole.sweep.params), *ours]
     _judged([[*base, *(word for word in typed if not is_readable(word))]])
     grid = expand(typed, whole.sweep.mode)
-    configs = _judged([[*base, *job] for job in grid], grid)
+    judged = _judged([[*base, *job] for job in grid], grid)
+    configs = [_of_run(config, job) for config, job in zip(judged, grid, strict=True)]
     jobs = [Job(config_id(one), group_id(one), job, one) for one, job in zip(configs, grid, strict=True)]
     if any(job.config.resume is not None for job in jobs):
         raise UserError("resume: a sweep goes on by itself\n  run its command again, with its sweep.name")
     _refuse_repeated(jobs)
     _refuse_unmeasured(jobs)
     return tuple(jobs)
+
+
+def _of_run(config: TrainConfig, words: Sequence[str]) -> TrainConfig:
+    """With `ckpt` of a run, as in a single run: that run's config, with the job's words on top."""
+    if config.ckpt is None:
+        return config
+    from assay.run.resume import started_from  # which needs torch
+
+    return replace(started_from(config.ckpt, config, words), sweep=config.sweep, output_dir=config.output_dir)
 
 
 def _refuse_repeated(jobs: Sequence[Job]) -> None:

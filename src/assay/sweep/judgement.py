@@ -40,19 +40,16 @@ def _problems(jobs: Sequence[Job], hydra: Sequence[str], with_files: bool) -> st
         judge_slots(jobs, hydra)
     except UserError as error:
         return str(error)
-    named = {json.dumps([job.config.data, job.config.ckpt]): job.config for job in jobs} if with_files else {}
+    named = {json.dumps(job.config.data): job.config for job in jobs} if with_files else {}
     return next((found for config in named.values() if (found := _file_problem(config))), None)
 
 
 def _file_problem(config: TrainConfig, read: bool = False) -> str | None:
-    """What is wrong with the data's files and the checkpoint; a source's bug is the job's."""
+    """What is wrong with the data's files; a source's bug is the job's."""
     from assay.config.slots import build
     from assay.data.source import Split
-    from assay.run.weights import checkpoint_file
 
     try:
-        if config.ckpt is not None:
-            checkpoint_file(config.ckpt)
         source = build(config.data, "data", seed=config.seed)
         source.prepare()
         for split in get_args(Split) if read else ():

@@ -112,7 +112,7 @@ def _live(launch: Launch, judge: Sequence[Job], pipe: Connection, parents: Conne
 def _obey(launch: Launch, order: Order, pipe: Connection) -> None:
     sweep = SweepFolder(order.worker.folder)
     _into(sweep.path / "log.txt")
-    threading.Thread(target=_end_with_parent, args=(sweep, order.worker.session), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(sweep, order.worker), daemon=True).start()
     try:
         _launch(launch, order)
     except BaseException as error:
@@ -140,12 +140,18 @@ def _launch(launch: Launch, order: Order) -> None:
         _ = returned.return_value  # raises what the worker raised, and a worker that is right raises nothing
 
 
-def _end_with_parent(sweep: SweepFolder, session: str) -> None:
-    """When the sweep is killed its jobs save and stop; they are interrupted, and can go on."""
+def _end_with_parent(sweep: SweepFolder, worker: Worker) -> None:
+    """When the sweep is killed its jobs save and stop; they are interrupted, and can go on.
+
+    Jobs in a cluster's queue are left to it. The launcher is not told: joblib's would kill its workers.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
-    sweep.stop(session)
-    os.killpg(0, signal.SIGTERM)
-    time.sleep(GRACE_SECONDS)
+    if worker.engine.is_local:
+        sweep.stop(worker.session)
+        end = time.monotonic() + GRACE_SECONDS
+        if sweep.signal_running(worker.jobs, worker.session, signal.SIGTERM):
+            while time.monotonic() < end and any(sweep.state(id).status == "running" for id in worker.jobs):
+                time.sleep(0.3)
     os.killpg(0, signal.SIGKILL)

@@ -146,8 +146,9 @@ def _group(id: str, entries: list[Entry], best: list[float], metric: str, is_bes
 
 
 def values_of(entries: Sequence[Entry], metric: str) -> list[float]:
-    """The metric of the jobs that have it."""
-    return [value for one in entries if (value := one.metric(metric)) is not None]
+    """The metric of the jobs that have it; a config that several sweeps have run is one measurement."""
+    once = {one.result.get("config_id", one.id): one for one in reversed(entries)}
+    return [value for one in reversed(once.values()) if (value := one.metric(metric)) is not None]
 
 
 def mark(group: Group) -> str:

@@ -48,8 +48,8 @@ def render(board: Leaderboard, name: str, command: str) -> str:
 
 
 def reproduce(entry: Entry) -> str:
-    """The command that runs this job alone."""
-    return redact_text(shlex.join(["python", "train.py", *entry.words]))
+    """The command that runs this job alone, by the config in its folder, and compares."""
+    return shlex.join(["python", "train.py", f"reproduce={entry.folder}"])
 
 
 def environment(board: Leaderboard) -> dict[str, str]:

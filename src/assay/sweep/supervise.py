@@ -5,18 +5,17 @@ with it, so those that were running then are tried once more, each alone: only t
 Jobs that another sweep in the same folder holds are left to it and waited for.
 """
 
-import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
+from assay.config.secrets import redact
 from assay.run.folder import RunFolder, provenance
 from assay.run.identity import plain
-from assay.run.process import is_alive, this_process
 from assay.sweep.folder import Job, JobState, SweepFolder
 from assay.sweep.grid import quoted
 from assay.sweep.launch import Child, Launch, Order
@@ -78,17 +77,17 @@ class Supervisor:
         return self.outcome
 
     def _next(self, states: Mapping[str, JobState]) -> list[Job]:
-        """The jobs of the next round: all that wait, else one of those that died, alone."""
+        """The jobs of the next round: all that wait, else one of those that died here, alone."""
         if self.sweep.is_stopped(self.worker.session):
             return []
         left = [job for job in self.jobs if self.tries.get(job.id, 0) < TRIES and self._wanted(job, states)]
-        fresh = [job for job in left if not states[job.id].died]
+        fresh = [job for job in left if not (states[job.id].died and self.tries.get(job.id))]
         return fresh or left[:1]
 
     def _wanted(self, job: Job, states: Mapping[str, JobState]) -> bool:
         status = states[job.id].status
-        if status in ("failed", "diverged"):
-            return self.retry and not self.tries.get(job.id)
+        if status in ("failed", "diverged"):  # those that failed before; who fails now has had its turn
+            return self.retry and job.id in self.worker.again and not self.tries.get(job.id)
         return status in ("pending", "interrupted")
 
     def _round(self, child: Child, batch: Sequence[Job]) -> dict[str, JobState]:
@@ -157,19 +156,14 @@ class Supervisor:
         """The first signal lets the running jobs save; a second one ends them at once."""
         first = self.outcome.signum is None
         self.outcome.signum = signum
-        self.sweep.stop(self.worker.session)
+        if self.worker.engine.is_local:  # jobs in a cluster's queue are left to it
+            self.sweep.stop(self.worker.session)
         if self._child is None:
             return
-        if not first or not self.worker.engine.is_local:
+        if first and self.worker.engine.is_local:
+            self.sweep.signal_running([job.id for job in self.jobs], self.worker.session, signum)
+        else:
             self._child.kill()
-            return
-        host = this_process()["host"]
-        for state in self.states().values():
-            holder = state.holder
-            mine = state.status == "running" and holder.get("session") == self.worker.session
-            if mine and holder["host"] == host and is_alive(holder):
-                with suppress(ProcessLookupError):  # it has just ended by itself
-                    os.kill(holder["pid"], signum)
 
 
 def write_death(sweep: SweepFolder, job: Job, state: JobState, exitcode: int | None) -> None:
@@ -183,6 +177,6 @@ def write_death(sweep: SweepFolder, job: Job, state: JobState, exitcode: int | N
         folder.write_config(plain(job.config), list(job.words))
         seconds = {"total": 0.0, "fit": None, "test": None, "epochs": []}
         folder.result = {"metrics": {}, "epochs": 0, "steps": 0, "seconds": seconds, "config_id": job.id}
-        folder.result |= {"seed": job.config.seed, "overrides": list(job.words), **provenance()}
+        folder.result |= {"seed": job.config.seed, "overrides": redact(job.words), **provenance()}
         folder.result |= {"process": dict(state.holder)}
     folder.update(status="interrupted", error=f"{state.error}{by}")

@@ -99,7 +99,9 @@ def _judged_and_run(
         list_jobs(jobs, states, existing, console)
         return 0
     sweep = existing or SweepFolder.create(Path(jobs[0].config.output_dir) / "sweeps", config.name)
-    sweep.write_manifest(jobs, _command(sweep))
+    with sweep.locked():
+        _same_grid(sweep, jobs)  # again: another command may have begun a sweep of this name just now
+        sweep.write_manifest(jobs, _command(sweep))
     return _end(sweep, jobs, _work(sweep, jobs, states, launch, child, console), console)
 
 
@@ -111,7 +113,7 @@ def _work(
     child: Child,
     console: Console,
 ) -> Outcome:
-    launcher: Any = OmegaConf.to_container(launch.config.hydra.launcher, resolve=False)
+    launcher: Any = OmegaConf.to_container(launch.config.hydra.launcher, resolve=True)
     engine = engine_of(launcher, len(jobs))
     done = sum(state.status == "completed" for state in states.values())
     console.print(f"sweep   {sweep.path}", highlight=False, soft_wrap=True)
@@ -123,7 +125,12 @@ def _work(
     console.print(f"jobs    {len(jobs)}{left}; {engine.name}{at_once}", highlight=False)
     say_code_changed(states.values(), git_state(), console)
     worker = Worker(
-        sweep.path.absolute(), {job.id: job for job in jobs}, engine, secrets.token_hex(8), tuple(sys.argv)
+        sweep.path.absolute(),
+        {job.id: job for job in jobs},
+        engine,
+        session=secrets.token_hex(8),
+        again=frozenset(id for id, state in states.items() if state.ended),
+        argv=tuple(sys.argv),
     )
     view = View(console, jobs, engine.workers)
     retry = jobs[0].config.sweep.retry == "failed"
@@ -137,7 +144,8 @@ def _end(sweep: SweepFolder, jobs: Sequence[Job], outcome: Outcome, console: Con
     conclude(sweep, board, outcome, console)
     if outcome.signum is not None:
         return 128 + outcome.signum
-    complete = all(row.entry.status == "completed" for row in board.rows)
+    mine = {job.id for job in jobs}  # another command may have let the sweep grow meanwhile
+    complete = all(row.entry.status == "completed" for row in board.rows if row.entry.id in mine)
     return 0 if complete and outcome.launcher_error is None else 1
 
 
@@ -151,13 +159,14 @@ def _existing(jobs: Sequence[Job], config: SweepConfig) -> SweepFolder | None:
 def _same_grid(sweep: SweepFolder, jobs: Sequence[Job]) -> None:
     """A sweep may grow by new jobs; one that would lose some is another sweep. Raises `UserError`."""
     here = {job.id for job in jobs}
-    lost = [job for job in sweep.manifest["jobs"] if job["id"] not in here]
+    manifest = sweep.manifest
+    lost = [job for job in manifest.get("jobs", []) if job["id"] not in here]
     if lost:
         raise UserError(
             f"sweep.name={sweep.path.name} has another grid: {len(lost)} of its "
-            f"{len(sweep.manifest['jobs'])} jobs are not in this one, "
+            f"{len(manifest['jobs'])} jobs are not in this one, "
             f"such as {' '.join(lost[0]['words']) or lost[0]['id']}\n"
-            f"  it was made by: {sweep.manifest['command']}\n"
+            f"  it was made by: {manifest['command']}\n"
             "  a sweep may grow; for another one choose another name"
         )
 

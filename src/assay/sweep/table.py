@@ -5,7 +5,6 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -15,7 +14,6 @@ from rich.table import Table
 
 from assay.sweep.leaderboard import METRICS, Entry, Group, Leaderboard, Row, mark
 from assay.sweep.statistics import Spread
-from assay.training.atomic import write_durably
 
 MOST_ROWS = 60  # on the screen; the files have them all
 
@@ -194,13 +192,10 @@ def _grid(title: str, names: Sequence[str]) -> Table:
     return grid
 
 
-def write(board: Leaderboard, folder: Path) -> bool:
-    """`leaderboard.csv`, `.md` and `.json`; whether they have changed."""
-    texts = {"csv": as_csv(board), "md": as_markdown(board), "json": as_json(board)}
-    changed = False
-    for ending, text in texts.items():
-        file = folder / f"leaderboard.{ending}"
-        if not file.is_file() or file.read_text(encoding="utf-8") != text:
-            write_durably(file, text.encode())
-            changed = True
-    return changed
+def files(board: Leaderboard) -> dict[str, str]:
+    """`leaderboard.csv`, `.md` and `.json`, as texts."""
+    return {
+        "leaderboard.csv": as_csv(board),
+        "leaderboard.md": as_markdown(board),
+        "leaderboard.json": as_json(board),
+    }

@@ -7,6 +7,7 @@ folders, in files of their own. Needs neither torch nor TensorFlow.
 
 import csv
 import re
+import shutil
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,11 +49,16 @@ def write_views(board: Leaderboard, root: Path) -> None:
     )
     for entry in begun:
         _write(Path(entry.folder), _session(board, entry))
+    shown: set[str] = set()
     for group in board.groups:
         done = [entry for entry in group.entries if entry.status == "completed"]
         if len(done) > 1:
-            name = re.sub(r"[^\w.=,-]+", "_", _name(board, group))
+            name = re.sub(r"[^\w.=,-]+", "_", _name(board, group))[:100]  # file names have an end
+            shown.add(f"{name}-{group.id}")
             _write(root / "groups" / f"{name}-{group.id}", _bands([read_curves(entry) for entry in done]))
+    for folder in (root / "groups").glob("*"):
+        if folder.name not in shown:  # of an earlier look, when other keys differed
+            shutil.rmtree(folder)
 
 
 def _write(folder: Path, events: Sequence[Any]) -> None:

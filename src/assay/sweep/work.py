@@ -16,7 +16,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 
-from assay.errors import Interrupted, RunFailed, UserError
+from assay.config.secrets import redact
+from assay.errors import CannotResume, Interrupted, RunFailed, UserError
 from assay.run.folder import RunFolder, provenance
 from assay.run.identity import plain
 from assay.run.place import Place
@@ -36,6 +37,7 @@ class Worker:
     jobs: Mapping[str, Job]
     engine: Engine
     session: str
+    again: frozenset[str]  # jobs that had failed before this command
     argv: tuple[str, ...]  # what was typed, for the record
 
     def __call__(self, composed: DictConfig) -> None:
@@ -45,8 +47,8 @@ class Worker:
             if not mine or sweep.is_stopped(self.session):
                 return
             state = sweep.state_of_mine(job.id)
-            if state.status == "completed":
-                return
+            if state.status == "completed" or (state.ended and job.id not in self.again):
+                return  # another sweep has run it meanwhile
             sys.argv = list(self.argv)
             run_folder = _opened(sweep.job(job.id), state)
             with _screen(run_folder.path / "log.txt") as console:
@@ -56,7 +58,7 @@ class Worker:
                 sweep.stop(self.session)
 
     def _run(self, job: Job, folder: RunFolder, console: Console) -> None:
-        began = time.perf_counter()
+        began, before = time.perf_counter(), dict(folder.result)
         with stop_requests() as request:  # on leaving it, a job that SLURM pre-empts is queued again
             try:
                 with self._gpu(job) as gpu:
@@ -67,7 +69,8 @@ class Worker:
                     if self._is_unsaid(job):
                         raise RunFailed(f"it ended with exit code {code} and no result")
             except BaseException as error:
-                _write_failure(folder, job, error, time.perf_counter() - began)
+                if folder.result == before or folder.result["status"] == "running":  # else it is said
+                    _write_failure(folder, job, error, time.perf_counter() - began)
 
     def _is_unsaid(self, job: Job) -> bool:
         """Whether the run has left no word of how it ended."""
@@ -106,13 +109,17 @@ def _screen(log: Path) -> Generator[Console]:
 
 
 def _write_failure(folder: RunFolder, job: Job, error: BaseException, seconds: float) -> None:
-    """What `execute` could not write: it raised before the run's books were open, or was told to stop."""
-    if folder.result.get("status") not in (None, "running") and (folder.path / "result.json").is_file():
-        return
+    """What `execute` could not write: it raised before the run's books were open, or was told to stop.
+
+    A job that was to go on and cannot for a reason outside of it stays interrupted: what it has saved waits.
+    """
     stopped = isinstance(error, (Interrupted, KeyboardInterrupt))
-    if stopped and not folder.result:
-        return
+    if stopped and folder.result.get("status") != "running":
+        return  # it had not begun
     traceback.print_exception(error)
+    if folder.result.get("status") == "interrupted" and not isinstance(error, CannotResume):
+        folder.update(error=_reason(error))
+        return
     if not folder.result:
         folder.write_config(plain(job.config), list(job.words))
     folder.update(
@@ -124,7 +131,7 @@ def _write_failure(folder: RunFolder, job: Job, error: BaseException, seconds: f
         seconds={"total": seconds, "fit": None, "test": None, "epochs": []},
         samples_per_second=None,
         seed=job.config.seed,
-        overrides=list(job.words),
+        overrides=redact(job.words),
         config_id=job.id,
         checkpoint=None,
         **provenance(),

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from assay.errors import UserError
+from assay.errors import CannotResume, UserError
 from assay.training.atomic import remove_strays, second_name, sync_folder, write_durably, write_error
 
 log = logging.getLogger(__name__)
@@ -111,8 +111,8 @@ def verify(path: Path) -> bytes:
 def load_verified(path: Path, map_location: Any = None) -> tuple[dict[str, Any], str | None]:
     """The newest undamaged checkpoint of `path` and the one kept before it, and a line on what was wrong.
 
-    Raises `UserError` where neither is whole, or where the file holds anything but plain data: it is never
-    loaded in an unsafe way.
+    Raises `CannotResume` where neither is whole, and `UserError` where the file holds anything but plain
+    data: it is never loaded in an unsafe way.
     """
     try:
         return _plain_data(path, verify(path), map_location), None
@@ -121,7 +121,7 @@ def load_verified(path: Path, map_location: Any = None) -> tuple[dict[str, Any],
     try:
         content = verify(previous(path))
     except DamagedError as damage:
-        raise UserError(f"checkpoint: {reason}\nand {damage}\nno undamaged checkpoint is left") from damage
+        raise CannotResume(f"checkpoint: {reason}\nand {damage}\nno undamaged checkpoint is left") from damage
     return _plain_data(path, content, map_location), f"{reason}; using {previous(path).name} instead"
 
 
