@@ -16,6 +16,7 @@ def test_flags_may_stand_between_the_words() -> None:
     line = command_line(["seed=1", "--cfg", "job", "trainer.max_epochs=2", "--info"])
     assert line.overrides == ("seed=1", "trainer.max_epochs=2")
     assert line.argv == ("seed=1", "trainer.max_epochs=2", "--cfg", "job", "--info")
+    assert command_line(["-m", "seed=1"]).argv == ("-m", "seed=1")  # as typed, where that will do
 
 
 def test_a_folder_of_ones_own_is_seen_by_the_judge(tmp_path: Path) -> None:

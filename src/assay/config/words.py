@@ -59,13 +59,14 @@ def command_line(words: Sequence[str]) -> CommandLine:
         if getattr(args, name) is not None:
             raise UserError(f"--{name.replace('_', '-')} is refused: {reason}")
     overrides = list(args.overrides)
-    flags = [word for word in words if word not in overrides]
+    first = next((at for at, word in enumerate(words) if word in overrides), len(words))
+    before, after = list(words[:first]), [word for word in words[first:] if word not in overrides]
     if args.config_dir is not None:
-        flags, word = _folder(args.config_dir, flags)
-        overrides.append(word)
+        overrides.append(_search_path(args.config_dir))
+        before, after = (_without_folder(args.config_dir, flags) for flags in (before, after))
     shown = args.cfg is not None or args.info is not None or args.hydra_help
     return CommandLine(
-        argv=(*overrides, *flags),  # Hydra cannot read flags between the words
+        argv=(*before, *overrides, *after),  # Hydra cannot read flags between the words
         overrides=tuple(overrides),
         help=args.help,
         multirun=args.multirun or "hydra.mode=MULTIRUN" in overrides,
@@ -75,14 +76,17 @@ def command_line(words: Sequence[str]) -> CommandLine:
     )
 
 
-def _folder(folder: str, flags: Sequence[str]) -> tuple[list[str], str]:
+def _search_path(folder: str) -> str:
     """`--config-dir` said as a change of `hydra.searchpath`, so that what is judged is what is run."""
     path = Path(folder).resolve()
     if not path.is_dir():
         raise UserError(f"--config-dir {folder}: there is no such folder")
+    return f'hydra.searchpath=["file://{path}"]'
+
+
+def _without_folder(folder: str, flags: Sequence[str]) -> list[str]:
     kept = [flag for flag in flags if flag not in ("--config-dir", "-cd", folder)]
-    kept = [flag for flag in kept if not flag.startswith("--config-dir=")]
-    return kept, f'hydra.searchpath=["file://{path}"]'
+    return [flag for flag in kept if not flag.startswith("--config-dir=")]
 
 
 def names_sweep_file(line: CommandLine) -> bool:

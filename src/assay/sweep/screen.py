@@ -1,5 +1,6 @@
 """What a sweep says before and after its jobs."""
 
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -72,7 +73,7 @@ def conclude(sweep: SweepFolder, board: Leaderboard, outcome: Outcome, console: 
         )
     said = {
         "files": f"{sweep.path}/leaderboard.csv, .md, .json, report.html",
-        "curves": f"tensorboard --logdir {sweep.path}",
+        "curves": f"tensorboard --logdir {shlex.quote(str(sweep.path))}",
     }
     if any(row.entry.status != "completed" for row in board.rows):
         said["finish"] = sweep.manifest["command"]
