@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from assay.config.compose import compose
-from assay.config.frame import TrainConfig
+from assay.config.schema import TrainConfig
 from assay.config.judge import judge
 
 # small enough for a test, long enough to have epochs, a schedule and rows

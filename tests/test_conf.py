@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from assay.config.compose import CONF, groups, options
 from assay.config.judged import judged
-from assay.config.slots import build, judge_slot, slot_keys, try_slot
+from assay.config.components import build, judge_slot, slot_keys, try_slot
 
 TRAIN = [(group, option) for group in groups() if group not in ("bench",) for option in options(group)]
 

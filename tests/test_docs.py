@@ -11,7 +11,7 @@ import pytest
 
 from assay import cli
 from assay.config.compose import CONF, PROJECT, compose
-from assay.config.frame import TrainConfig
+from assay.config.schema import TrainConfig
 from assay.config.judge import judge
 from tests.runs import SHORT, result, train
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from assay.config.compose import PROJECT
+from assay.config.explain import PROJECT
 
 
 class Malicious:

@@ -1,32 +1,218 @@
-"""The two commands, and the exit code of whatever ends them."""
+"""The two commands: words in, exit code out; the only place that maps an error to an exit code.
 
+Help and refusals answer before torch is imported; nothing is run or written before the whole config is valid.
+"""
+
+import os
 import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
 
 from assay.errors import Interrupted, RunFailed, UserError
 
+CLOSED = {
+    "experimental_rerun": "it unpickles a file, and a pickle runs code: use resume=<run folder>",
+    "config_path": "the config lives in conf/: --config-dir adds a folder of your own",
+    "config_name": "each command has its config: --config-dir adds a folder of your own",
+}
+# words that look back instead of training: how many folders they take, and an example
+TOOLS = {
+    "diff": ((2, 2), "two run folders are compared", "diff=[outputs/runs/A,outputs/runs/B]"),
+    "reproduce": ((1, 1), "one run folder is compared", "reproduce=outputs/runs/A"),
+    "leaderboard": (
+        (1, 999),
+        "one or several sweep folders are listed",
+        "leaderboard=[outputs/sweeps/A,outputs/sweeps/B]",
+    ),
+}
+YES: dict[str, Any] = {"action": "store_true"}
+INFO = ["all", "config", "defaults", "defaults-tree", "plugins", "searchpath"]
+# Hydra's own flags
+FLAGS: dict[str, dict[str, Any]] = {
+    **{"--help -h": YES, "--version": YES, "--multirun -m": YES, "--resolve": YES, "--hydra-help": YES},
+    **{"--shell-completion -sc": YES, "--config-dir -cd": {}, "--package -p": {}},
+    "--cfg -c": {"choices": ["job", "hydra", "all"]},
+    "--info -i": {"choices": INFO, "const": "all", "nargs": "?"},
+    **{f"--{name.replace('_', '-')}": {} for name in CLOSED},
+}
 
-def train() -> int:
-    """`python train.py` and `assay-train`: the exit code."""
-    return _exit_code("train")
+
+def train(words: Sequence[str] | None = None) -> int:
+    """`python train.py` and `assay-train`: the exit code; `words` stand in for those of `sys.argv`."""
+    return _exit_code(lambda: _train(sys.argv[1:] if words is None else words))
 
 
-def bench() -> int:
+def bench(words: Sequence[str] | None = None) -> int:
     """`python bench.py` and `assay-bench`: the exit code."""
-    return _exit_code("bench")
+    return _exit_code(lambda: _bench(sys.argv[1:] if words is None else words))
 
 
-def _exit_code(name: str) -> int:
+def _exit_code(command: Callable[[], None]) -> int:
     try:
-        from assay.command import command  # Ctrl-C while it is imported is no bug either
-
-        return command(name)
+        command()
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
     except RunFailed as error:
         print(error, file=sys.stderr)
         return 1
-    except Interrupted as stopped:
-        return 128 + stopped.signum
-    except KeyboardInterrupt:
-        return 130
+    except (Interrupted, KeyboardInterrupt) as stop:
+        signum = stop.signum if isinstance(stop, Interrupted) else 2
+        print(f"stopped{f': {stop}' if str(stop) else ''}", file=sys.stderr)
+        return 128 + signum
+    return 0
+
+
+def _train(words: Sequence[str]) -> None:
+    flags, overrides = parsed(words)
+    if _shown("train", flags, overrides):
+        return
+    tool = next((word for word in overrides if word.partition("=")[0] in TOOLS), None)
+    if tool is not None:
+        _look_back(tool, [word for word in overrides if word != tool])
+    elif flags.multirun or any(word.startswith("sweep=") for word in overrides):
+        from assay.sweep.sweep import sweep
+
+        sweep(overrides)
+    else:
+        from assay.config.load import load
+        from assay.run.earlier import find_earlier
+
+        loaded = load("train", overrides, find_earlier)
+        os.environ.update(loaded.environment)  # before torch reads it
+        from assay.run.run import run  # torch and Lightning take seconds
+
+        run(loaded.config, overrides)
+
+
+def _bench(words: Sequence[str]) -> None:
+    flags, overrides = parsed(words)
+    if _shown("bench", flags, overrides):
+        return
+    from assay.config.load import load
+    from assay.sweep.grid import expand  # as in a sweep, but one after the other and here
+
+    jobs = expand(overrides, "product") if flags.multirun else [tuple(overrides)]
+    loaded = [load("bench", job) for job in jobs]
+    os.environ.update(loaded[0].environment)
+    from assay.bench.main import main
+
+    for job, one in zip(jobs, loaded, strict=True):
+        main(one.config, job)
+
+
+# ---- flags
+
+
+def parsed(words: Sequence[str]) -> tuple[Namespace, list[str]]:
+    """The flags, and the words that change the config. Raises `UserError` for a wrong flag."""
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("overrides", nargs="*")
+    known = list[str]()
+    for names, settings in FLAGS.items():
+        known += parser.add_argument(*names.split(), **settings).option_strings
+
+    def refuse(message: str) -> NoReturn:
+        from assay.config.messages import nearest
+
+        bad = [word for word in words if word.startswith("-") and word.partition("=")[0] not in known]
+        near = [f"did you mean {' or '.join(found)}?" for word in bad[:1] if (found := nearest(word, known))]
+        raise UserError("\n  ".join([message, *near, "flags: --help, -m, --cfg job, --info, --version"]))
+
+    parser.error = refuse
+    flags = parser.parse_intermixed_args(list(words))
+    for name, reason in CLOSED.items():
+        if getattr(flags, name) is not None:
+            raise UserError(f"--{name.replace('_', '-')} is refused: {reason}")
+    overrides = list(flags.overrides)
+    if flags.config_dir is not None:
+        folder = Path(flags.config_dir).resolve()
+        if not folder.is_dir():
+            raise UserError(f"--config-dir {flags.config_dir}: there is no such folder")
+        overrides.append(f'hydra.searchpath=["file://{folder}"]')
+    return flags, overrides
+
+
+def _shown(name: str, flags: Namespace, overrides: Sequence[str]) -> bool:
+    """Whether something was to be shown, and has been, instead of being run."""
+    if flags.version:
+        from importlib.metadata import version
+
+        print(f"assay {version('assay')} on hydra {version('hydra-core')}")
+    elif flags.help:
+        _print_help(name)
+    elif flags.cfg is not None:
+        if flags.multirun:
+            raise UserError(f"--cfg {flags.cfg} with -m: it shows the config of one run\n  leave -m out")
+        from assay.config.help import config_text
+
+        print(config_text(name, overrides, flags.cfg, flags.package, flags.resolve))
+    elif flags.info or flags.hydra_help or flags.shell_completion:
+        _by_hydra(name, flags, overrides)
+    else:
+        return False
+    return True
+
+
+def _by_hydra(name: str, flags: Namespace, overrides: Sequence[str]) -> None:
+    """What Hydra itself shows, from the words in `sys.argv`; it runs nothing then."""
+    from assay.config.compose import CONF, compose, composing
+    from assay.config.messages import refuse
+
+    if not flags.shell_completion:
+        with composing():
+            problems = compose(name, overrides)[1]
+        if problems:
+            raise refuse(problems)
+    elif sys.argv[0].endswith(".py") and any("install" in word for word in overrides):
+        raise UserError(
+            f'completion is for the command assay-{name}: eval "$(assay-{name} -sc install=bash)"'
+        )
+    import hydra
+
+    hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(lambda _: None)()
+
+
+def _print_help(name: str) -> None:
+    from assay.config.help import page
+
+    try:
+        print(page(name), flush=True)
+    except BrokenPipeError:  # `--help | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+# ---- words that look back
+
+
+def _look_back(word: str, others: Sequence[str]) -> None:
+    """`diff=[A,B]`, `reproduce=<run>`, `leaderboard=<sweeps>`; raises `UserError` for wrong folders."""
+    from hydra.errors import HydraException
+
+    from assay.config.compose import parse
+
+    name = word.partition("=")[0]
+    (least, most), needed, example = TOOLS[name]
+    beside = ("sweep.metric=", "sweep.direction=") if name == "leaderboard" else ()
+    if not all(other.startswith(beside or "\0") for other in others):
+        raise UserError(f"{word} stands alone, without {' '.join(others)}\n  for example {example}")
+    try:
+        value = parse(word).value()
+    except HydraException:
+        value = None
+    folders: list[Any] = value if isinstance(value, list) else [value]
+    if not least <= len(folders) <= most or not all(isinstance(one, str) and one for one in folders):
+        raise UserError(f"{word}: {needed}\n  for example {example}")
+    if name == "leaderboard":
+        from assay.sweep.leaderboard import print_again
+
+        print_again(folders, others)
+        return
+    from assay.run import compare
+
+    if name == "diff":
+        compare.diff(*folders)
+    else:
+        compare.reproduce(folders[0])

@@ -10,7 +10,7 @@ from assay.bench.measure import Rule
 from assay.bench.measurement import Record
 from assay.bench.report import Report
 from assay.bench.session import Session
-from assay.config.bench_frame import bench_schema
+from assay.config.schema import bench_schema
 from assay.config.compose import compose
 from assay.config.judge import judge
 

@@ -10,7 +10,7 @@ from assay.bench import matmul
 from assay.bench.device import Cpu
 from assay.bench.matmul import Inputs
 from assay.bench.measure import measure
-from assay.config.bench_frame import MatmulConfig
+from assay.config.schema import MatmulConfig
 from assay.config.compose import compose
 from assay.config.judge import judge
 

@@ -5,7 +5,7 @@ import pytest
 from assay.bench import loader
 from assay.bench.measurement import Record
 from assay.bench.streaming import BATCH, SAMPLE_BYTES, stream
-from assay.config.bench_frame import LoaderConfig
+from assay.config.schema import LoaderConfig
 from assay.config.compose import compose
 from assay.config.judge import judge
 from tests.bench.runs import run

@@ -12,7 +12,7 @@ from assay.bench.matmul import Inputs, error_limit
 from assay.bench.matmul_report import crossovers, speedups
 from assay.bench.measurement import Measurement, Record, Task
 from assay.bench.session import Session
-from assay.config.bench_frame import MatmulConfig
+from assay.config.schema import MatmulConfig
 from assay.config.compose import compose
 from assay.config.judge import judge
 from tests.bench.fake import HostAsGpu

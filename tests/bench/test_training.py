@@ -5,7 +5,7 @@ from dataclasses import replace
 from assay.bench import training
 from assay.bench.measurement import Record
 from assay.bench.session import Session
-from assay.config.bench_frame import TrainingConfig
+from assay.config.schema import TrainingConfig
 from assay.config.compose import compose
 from assay.config.judge import judge
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from assay.config.frame import DeviceConfig
+from assay.config.schema import DeviceConfig
 from assay.errors import UserError
 from assay.run import device
 from assay.run.device import CudaProbes, choose_threads, resolve, why_no_cuda

@@ -21,8 +21,8 @@ from assay.bench.measure import Job, in_bytes
 from assay.bench.measurement import Measurement, Record, Task
 from assay.bench.report import Figure, Report, Series, Table
 from assay.bench.session import Session
-from assay.config.bench_frame import AutogradConfig
-from assay.config.slots import build
+from assay.config.schema import AutogradConfig
+from assay.config.components import build
 
 IN_SHAPE = (1, 28, 28)
 CLASSES = 10

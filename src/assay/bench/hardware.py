@@ -17,7 +17,7 @@ from assay.bench.nvml import NvmlSensors
 from assay.bench.peaks import DATE, cpu_peak, gpu_peak, probe_cpu
 from assay.bench.report import Report, Table
 from assay.bench.session import Session
-from assay.config.bench_frame import HardwareConfig
+from assay.config.schema import HardwareConfig
 from assay.errors import UserError
 from assay.run.device import cpu_name, probe_cuda, why_no_cuda
 from assay.run.folder import provenance

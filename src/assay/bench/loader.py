@@ -24,7 +24,7 @@ from assay.bench.measurement import Measurement, Record, Task
 from assay.bench.report import Figure, Report, Series, Table
 from assay.bench.session import Session
 from assay.bench.streaming import stream
-from assay.config.bench_frame import LoaderConfig
+from assay.config.schema import LoaderConfig
 from assay.data.random import RandomDataset
 from assay.errors import UserError
 

@@ -19,7 +19,7 @@ from assay.bench.measurement import Record
 from assay.bench.report import Report
 from assay.bench.session import Session
 from assay.bench.table import show
-from assay.config.bench_frame import BenchConfig, bench_schema
+from assay.config.schema import BenchConfig, bench_schema
 from assay.config.judge import judge
 from assay.errors import UserError
 

@@ -21,7 +21,7 @@ from assay.bench.measure import Job, Rule
 from assay.bench.measurement import Check, Record, Task
 from assay.bench.peaks import peak_of
 from assay.bench.session import Session
-from assay.config.bench_frame import MatmulConfig
+from assay.config.schema import MatmulConfig
 
 AXIS_SHARE = 0.25  # of the time, for all sizes but the largest
 SUSTAINED_SHARE = 0.08  # of the time, at most

@@ -8,7 +8,7 @@ from assay.bench.measurement import Measurement, Record
 from assay.bench.peaks import DATE
 from assay.bench.report import Figure, Report, Series, Table
 from assay.bench.statistics import crossover, median
-from assay.config.bench_frame import MatmulConfig
+from assay.config.schema import MatmulConfig
 
 REUSED = 10  # products for which "moved once" moves the data one time
 

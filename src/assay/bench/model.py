@@ -19,8 +19,8 @@ from assay.bench.measurement import Check, Record, Task
 from assay.bench.peaks import peak_of
 from assay.bench.report import Figure, Report, Series, Table
 from assay.bench.session import Session
-from assay.config.bench_frame import ModelConfig
-from assay.config.slots import build
+from assay.config.schema import ModelConfig
+from assay.config.components import build
 
 IN_SHAPE = (1, 28, 28)
 CLASSES = 10

@@ -18,9 +18,9 @@ from assay.bench.measurement import Measurement, Record, Task
 from assay.bench.report import Figure, Report, Table
 from assay.bench.session import Session
 from assay.bench.training_arms import ARMS, Trained
-from assay.config.bench_frame import TrainingConfig
+from assay.config.schema import TrainingConfig
 from assay.config.compose import compose
-from assay.config.frame import TrainConfig
+from assay.config.schema import TrainConfig
 from assay.config.judge import judge
 
 TITLES = {"bare": "bare loop", "assay": "assay", "stock": "stock Lightning", "textbook": "DataLoader loop"}

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, TensorDataset
 
-from assay.config.frame import TrainConfig
+from assay.config.schema import TrainConfig
 from assay.data.images import MNIST
 from assay.data.order import epoch_order
 from assay.run.device import resolve

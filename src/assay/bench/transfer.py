@@ -20,7 +20,7 @@ from assay.bench.peaks import peak_of
 from assay.bench.report import Figure, Report, Series, Table
 from assay.bench.session import Session
 from assay.bench.statistics import crossover
-from assay.config.bench_frame import TransferConfig
+from assay.config.schema import TransferConfig
 
 BEYOND_CACHES = (
     256e6  # bytes from which on a block cannot sit in a cache, so that the memory's peak is a bound

@@ -1,21 +1,75 @@
-"""From command-line words to one composed config, as Hydra does it; no torch here."""
+"""From the words of a command line to one composed config; no torch here.
 
-from collections.abc import Generator, Sequence
+Hydra composes the files that the options name. Values are then set one by one with OmegaConf's own calls, so
+that each wrong word is known by itself, and jobs of a sweep share the files of an equal choice of options.
+
+No Hydra application runs. Of the node `hydra` only `launcher`, `job.env_set` and `searchpath` are read, as
+plain values; whatever else a config changes in it is refused.
+"""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra._internal.config_loader_impl import ConfigLoaderImpl  # what sets a value has no public name
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-PROJECT = Path(__file__).resolve().parents[3]  # the checkout: an editable install runs from it
-CONF = PROJECT / "conf"
+from assay.config.explain import (
+    CONF,
+    PROJECT,
+    bad_file,
+    groups,
+    reason,
+    unfit,
+    unknown,
+    unreadable,
+    value_at,
+)
+from assay.config.messages import Problem, refuse, show
+from assay.errors import UserError
+
+# what composing can raise for reasons that lie in the YAML files
+COMPOSITION = (HydraException, OmegaConfBaseException, yaml.YAMLError, RecursionError, ValueError)
+PLUGINS = "hydra_plugins.hydra_"
+LAUNCHERS = {
+    "basic": "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+    "ray": f"{PLUGINS}ray_launcher.ray_launcher.RayLauncher",
+    "submitit_local": f"{PLUGINS}submitit_launcher.submitit_launcher.LocalLauncher",
+    "submitit_slurm": f"{PLUGINS}submitit_launcher.submitit_launcher.SlurmLauncher",
+}
+# texts of the launchers' own defaults; any other interpolation is refused
+DEFAULT_TEXTS = ("${hydra.sweep.dir}/.submitit/%j", "${hydra.job.name}")
+COMMANDS = ("setup", "additional_parameters")  # of submitit_slurm: shell lines and flags of sbatch
+# by whole names: of many families some variable loads a library (OMP_TOOL_LIBRARIES, CUDA_INJECTION64_PATH)
+ENVIRONMENT = (
+    *("OMP_NUM_THREADS", "OMP_PROC_BIND", "OMP_PLACES", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"),
+    *(
+        "KMP_AFFINITY",
+        "MKL_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "CUDA_VISIBLE_DEVICES",
+        "CUDA_LAUNCH_BLOCKING",
+    ),
+    *("CUBLAS_WORKSPACE_CONFIG", "NCCL_DEBUG", "NCCL_P2P_DISABLE", "NCCL_IB_DISABLE", "NCCL_SOCKET_IFNAME"),
+    *("GLOO_SOCKET_IFNAME", "TORCH_LOGS", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"),
+)
+QUIET = {"version": 1, "root": None, "disable_existing_loggers": False}
+# the rest of what Hydra would act upon, as conf/train.yaml leaves it
+AS_SHIPPED: Mapping[str, Any] = {
+    **{"callbacks": {}, "env": {}, "verbose": False, "output_subdir": None, "run.dir": "."},
+    **{"sweep": {"dir": ".", "subdir": "."}, "job_logging": QUIET, "hydra_logging": QUIET, "job.chdir": None},
+    **{"job.env_copy": [], "sweeper._target_": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"},
+    **{"sweeper.params": None, "sweeper.max_batch_size": None},
+}
 
 
 def _project(path: str) -> str:
@@ -26,82 +80,179 @@ def _project(path: str) -> str:
 OmegaConf.register_new_resolver("project", _project, replace=True)
 
 
+@dataclass(frozen=True)
+class Composed:
+    """A config without the node `hydra`; of that node what is used; and the folders of its YAML files."""
+
+    config: DictConfig
+    launcher: Mapping[str, Any]
+    environment: Mapping[str, str]
+    choices: Mapping[str, Any]  # the option of each group
+    folders: tuple[Path, ...]
+
+
 @contextmanager
-def composer(conf: Path = CONF) -> Generator[None]:
-    """Keeps Hydra set up on the folder `conf`: to compose in it again costs a tenth of the first time.
+def composing() -> Generator[None]:
+    """Hydra set up on `conf/`: what is composed inside the block shares the work."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+    _chosen.cache_clear()
 
-    Inside a running Hydra application too, which has a Hydra of its own: it is put back at the end.
+
+def parse(word: str) -> Override:
+    """One word as Hydra reads it; raises `HydraException` if it cannot be read."""
+    return OverridesParser.create().parse_override(word)
+
+
+def compose(
+    config_name: str,
+    words: Sequence[str],
+    onto: Callable[[DictConfig, Sequence[Override]], DictConfig] | None = None,
+) -> tuple[Composed, list[Problem]]:
+    """The config with the words that fit, and a problem for each that does not; inside `composing`.
+
+    `onto` may put an earlier run's values in the place of the files', before the typed values are set.
+    Raises `UserError` where a YAML file keeps Hydra from composing at all.
     """
-    running = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
+    problems: list[Problem] = []
+    overrides: list[Override] = []
+    for word in words:
+        try:
+            overrides.append(parse(word))
+        except HydraException:
+            problems.append(unreadable(word, config_name))
+    folders = (CONF, *_search_path(overrides))
+    known = groups(folders)
+    problems += [
+        problem for one in overrides if (problem := unfit(one, folders) or _of_hydra(one)) is not None
+    ]
+    refused = {problem.key for problem in problems}
+    fit = [one for one in overrides if one.key_or_group not in refused]
+    choosing = [one for one in fit if _is_choice(one, known)]
+    config, hydra = _choose(config_name, tuple(str(one.input_line) for one in choosing), folders)
+    if onto is not None:
+        config = onto(config, fit)
+    for override in fit:
+        belongs = override.key_or_group.partition(".")[0] in refused  # to an option that is not there
+        problem = None if override in choosing or belongs else _set(config, override, known)
+        problems += [problem] if problem is not None else []
+    problems += _hydra_problems(hydra, overrides)
+    choices = hydra["runtime"]["choices"]
+    environment = {name: str(value) for name, value in hydra["job"]["env_set"].items()}
+    return Composed(config, hydra["launcher"], environment, choices, folders), problems
+
+
+def _search_path(overrides: Sequence[Override]) -> list[Path]:
+    """The folders that `hydra.searchpath` adds; raises `UserError` for a package, which would be imported."""
+    folders: list[Path] = []
+    for override in overrides:
+        value = override.value() if override.key_or_group == "hydra.searchpath" else []
+        for place in value if isinstance(value, list) else [value]:
+            if not str(place).startswith(("file://", "/", ".")):
+                raise UserError(
+                    f"{override.input_line} is refused: only a folder on this machine can hold configs\n"
+                    "  for example --config-dir my_conf"
+                )
+            folders.append(Path(str(place).removeprefix("file://")))
+    return folders
+
+
+def _is_choice(override: Override, known: Sequence[str]) -> bool:
+    """Whether the word chooses an option or steers Hydra, and so takes part in the composition itself."""
+    key = override.key_or_group
+    return key in known or "/" in key or key.startswith("hydra.") or override.package is not None
+
+
+def _choose(config_name: str, chosen: tuple[str, ...], folders: Sequence[Path]) -> tuple[DictConfig, Any]:
+    """The config of the options alone, as a copy that may be changed, and the node `hydra`, unresolved."""
     try:
-        with initialize_config_dir(str(conf), version_base="1.3"):
-            yield
-    finally:
-        GlobalHydra.instance().hydra = running
-
-
-def compose(config_name: str, overrides: Sequence[str], conf: Path = CONF) -> DictConfig:
-    """The config `config_name` of the folder `conf` with the overrides applied."""
-    with composer(conf):
-        return hydra_compose(config_name, list(overrides))
-
-
-def compose_whole(config_name: str, overrides: Sequence[str]) -> DictConfig:
-    """The same with the node `hydra` in it; call it inside `composer`.
-
-    Hydra takes long to put the files of a config together, so that is done once for each choice of options;
-    values are set in a copy, by Hydra's own function. The jobs of a sweep share most of their choices.
-    """
-    values = {word: override for word in overrides if (override := _value(config_name, word)) is not None}
-    if not values or any(word.startswith("hydra.searchpath=") for word in overrides):  # it may bring groups
-        return hydra_compose(config_name, list(overrides), return_hydra_config=True)
-    composed = _chosen(config_name, tuple(word for word in overrides if word not in values)).copy()
-    # in the order typed, repetitions too: the last word on a key holds
-    in_order = [values[word] for word in overrides if word in values]
-    ConfigLoaderImpl._apply_overrides_to_config(in_order, composed)  # pyright: ignore[reportPrivateUsage]
-    return composed
+        whole = _chosen(config_name, chosen)
+    except COMPOSITION as error:
+        raise refuse([bad_file(error, chosen, folders)]) from None
+    config = OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
+    OmegaConf.set_struct(config, True)
+    return config, OmegaConf.to_container(whole.hydra, resolve=False)
 
 
 @lru_cache(maxsize=64)
-def _chosen(config_name: str, choices: tuple[str, ...]) -> DictConfig:
-    return hydra_compose(config_name, list(choices), return_hydra_config=True)
+def _chosen(config_name: str, chosen: tuple[str, ...]) -> DictConfig:
+    return hydra_compose(config_name, list(chosen), return_hydra_config=True)
 
 
-def _value(config_name: str, word: str) -> Override | None:
-    """The word, if it is sure to set a value, and not to choose an option or to steer Hydra."""
+def _set(config: DictConfig, override: Override, known: Sequence[str]) -> Problem | None:
+    """Apply one word to the config as Hydra would, or say why it cannot be."""
+    key, word = override.key_or_group, str(override.input_line)
+    there = OmegaConf.select(config, key, default=_set, throw_on_missing=False) is not _set
     try:
-        override = OverridesParser.create().parse_override(word)
-    except HydraException:
+        if override.is_delete():
+            return _deleted(config, key) if there else unknown(override, config, known)
+        value = override.value()
+        if override.is_add() and there and not isinstance(value, (dict, list)):
+            return Problem(key, f"{word}: {key} is there already", (f"leave the + out: {word.lstrip('+')}",))
+        adds = override.is_add() or override.is_force_add()
+        OmegaConf.update(config, key, value, merge=True, force_add=adds)
+    except (ConfigAttributeError, ConfigKeyError):
+        return unknown(override, config, known)
+    except OmegaConfBaseException as error:
+        return Problem(key, f"{word}: {reason(error)}")
+    return None
+
+
+def _deleted(config: DictConfig, key: str) -> None:
+    above, _, name = key.rpartition(".")
+    node: Any = OmegaConf.select(config, above) if above else config
+    with open_dict(config):
+        del node[name]
+
+
+def _of_hydra(override: Override) -> Problem | None:
+    """A word that steers Hydra where Assay steers itself."""
+    key, word = override.key_or_group, str(override.input_line)
+    value = word.partition("=")[2]
+    if key == "hydra.launcher.n_jobs" or (key == "hydra/launcher" and value == "joblib"):
+        workers = value if key.endswith("n_jobs") and value.isdigit() else "<n_jobs>"
+        what = f"{word}: several jobs at once need no launcher"
+        return Problem(key, what, (f"type sweep.workers={workers}, or sweep.workers=auto",))
+    allowed = ("hydra/launcher", "hydra.launcher.", "hydra.job.env_set.", "hydra.searchpath")
+    if not key.startswith(("hydra.", "hydra/")) or key.startswith(allowed):
         return None
-    key = override.key_or_group
-    if override.is_sweep_override() or override.package is not None or key.partition(".")[0] == "hydra":
-        return None
-    is_leaf = not is_group(key) and not isinstance(_chosen(config_name, ()).get(key, {}), DictConfig)
-    return override if "/" not in key and ("." in key or is_leaf) else None
+    return Problem(key, f"{word} is refused: Assay itself does what {key} would", (RULE,))
 
 
-def is_group(name: str, conf: Path = CONF) -> bool:
-    """Whether `name` is a folder of options, such as `model`."""
-    return (conf / name).is_dir() and bool(name) and not name.startswith(("/", "."))
+RULE = "of Hydra's own keys only hydra/launcher, launcher.*, job.env_set.* and searchpath can be set"
 
 
-def groups(conf: Path = CONF) -> list[str]:
-    """All config groups of the folder."""
-    return sorted(path.name for path in conf.iterdir() if path.is_dir() and any(path.glob("*.yaml")))
+def _hydra_problems(hydra: Mapping[str, Any], typed: Sequence[Override]) -> list[Problem]:
+    """What a word or a file has put into the node `hydra` and may not."""
+    launcher, environment = hydra["launcher"], hydra["job"]["env_set"]
+    changed = {key: value_at(hydra, key) for key in AS_SHIPPED if value_at(hydra, key) != AS_SHIPPED[key]}
+    if not isinstance(launcher, dict) or launcher.get("_target_") != LAUNCHERS.get(_launcher_of(hydra), ""):
+        changed["launcher"] = launcher
+    keys = [override.key_or_group for override in typed]
+    for name in COMMANDS if "launcher" not in changed else ():
+        if (
+            launcher.get(name) and f"hydra.launcher.{name}" not in keys
+        ):  # a file's: commands are typed or not run
+            changed[f"launcher.{name}"] = launcher[name]
+    changed |= {f"job.env_set.{name}": environment[name] for name in environment if name not in ENVIRONMENT}
+    for key, value in {**_leaves(launcher, "launcher"), **_leaves(environment, "job.env_set")}.items():
+        if isinstance(value, str) and "${" in value and value not in DEFAULT_TEXTS:
+            changed[key] = value
+    return [
+        Problem(f"hydra.{key}", f"hydra.{key}={show(value)} is refused: a config may not set this", (RULE,))
+        for key, value in changed.items()
+    ]
 
 
-def options(group: str, conf: Path = CONF) -> list[str]:
-    """The options of a config group."""
-    return sorted(path.stem for path in (conf / group).glob("*.yaml"))
+def _launcher_of(hydra: Mapping[str, Any]) -> str:
+    return str(hydra["runtime"]["choices"].get("hydra/launcher"))
 
 
-def title(path: Path) -> str:
-    """What a YAML file says of itself in its first comment."""
-    for line in path.read_text(encoding="utf-8").splitlines():
-        words = line.lstrip("# ").strip()
-        if line.startswith("#") and words and not words.startswith("@package"):
-            return words
-        if line and not line.startswith("#"):
-            break
-    return ""
+def _leaves(value: Any, key: str) -> dict[str, Any]:
+    """All values under a node by their dotted keys; a node that should be one and is not, itself."""
+    pairs = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    )
+    if pairs is None:
+        return {key: value}
+    return {name: leaf for part, inner in pairs for name, leaf in _leaves(inner, f"{key}.{part}").items()}

@@ -1,20 +1,219 @@
-"""What a schema is made of: strict pydantic dataclasses whose fields carry type, range and a line of help."""
+"""The schema of every key that the framework itself owns, with its range and its line of help.
+
+Defaults live in conf/ alone. Strict: "5" is no number, true is none either, and unknown keys are errors. What
+a config plugs in (data, model, optimizer, ...) is a component: a `_target_` node, which `components.py`
+validates against the signature of what it names.
+"""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, dataclass_transform
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, dataclass_transform
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
+
+from assay.config.names import LocalPath, SafeName
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 T = TypeVar("T")
 
 
+def about(description: str, **rules: Any) -> Any:
+    """A field's line of help, and its range."""
+    return Field(description=description, **rules)
+
+
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def schema(cls: type[T]) -> type[T]:
-    """A frozen dataclass that pydantic judges strictly, unknown keys refused."""
+    """A frozen dataclass that pydantic validates strictly, unknown keys refused."""
     made: Any = dataclass(frozen=True, kw_only=True, config=STRICT)(cls)
     return made
 
 
-Slot = Mapping[str, Any]  # a `_target_` node, judged against its constructor by `slots.py`
+Component: TypeAlias = Mapping[str, Any]  # a `_target_` node
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+Limit = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0.0, le=1.0)] | None
+TrainLimit = Count | Annotated[float, Field(gt=0.0, le=1.0)] | None
+Sizes = Annotated[tuple[Count, ...], Field(min_length=1)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Accelerator = Literal["auto", "cpu", "gpu", "mps"]
+Precision = Literal["32-true", "64-true", "bf16-true", "16-true", "bf16-mixed", "16-mixed"]
+Metric = Literal["val/accuracy", "val/loss", "test/accuracy", "test/loss", "train/accuracy", "train/loss"]
+Format = Literal["float32", "tf32", "bfloat16", "float16"]
+Arm = Literal["bare", "assay", "stock", "textbook"]
+SAVING = r"^[1-9][0-9]* (steps|seconds)$"
+
+
+@schema
+class DeviceConfig:
+    accelerator: Annotated[Accelerator, about("where to train; auto takes a GPU if there is one")]
+    devices: Annotated[Count | Literal["auto"], about("how many devices, one process each")]
+    precision: Annotated[Precision, about("number format of weights and arithmetic")]
+    threads: Annotated[Count | Literal["auto"], about("CPU threads; auto follows the model's size")]
+    deterministic: Annotated[bool, about("refuse operations that differ from run to run")]
+
+
+@schema
+class TrainerConfig:
+    max_epochs: Annotated[Count, about("passes over the training data")]
+    max_steps: Annotated[Count | None, about("stop after this many optimizer steps")]
+    steps_per_execution: Annotated[Count, about("optimizer steps in one call of the training step")]
+    gradient_clip_val: Annotated[Positive | None, about("clip gradients at this size")]
+    gradient_clip_algorithm: Annotated[
+        Literal["norm", "value"], about("clip their common norm, or each value")
+    ]
+    check_val_every_n_epoch: Annotated[Count, about("validate after every so many epochs")]
+    log_every_n_steps: Annotated[Count, about("steps averaged into one row of metrics.csv")]
+    overfit_batches: Annotated[Count | None, about("train on so many batches only, to see it can learn")]
+    limit_train_batches: Annotated[TrainLimit, about("batches an epoch, as a count or a share")]
+    limit_val_batches: Annotated[Limit, about("the same for validation")]
+    limit_test_batches: Annotated[Limit, about("the same for testing")]
+    checkpoint_every: Annotated[
+        str | None, about("also save inside an epoch: '500 steps' or '60 seconds'", pattern=SAVING)
+    ]
+    detect_anomaly: Annotated[bool, about("find the operation that made a NaN; slow")]
+    profiler: Annotated[Literal["simple", "advanced", "pytorch"] | None, about("where the time goes")]
+
+
+@schema
+class SweepConfig:
+    name: Annotated[SafeName | None, about("its folder's name: the same name goes on with it")]
+    params: Annotated[dict[str, Any], about("what a sweep file sweeps over: key: [a, b] or key: range(1,4)")]
+    mode: Annotated[Literal["product", "zip"], about("all combinations, or the i-th values together")]
+    retry: Annotated[Literal["failed", "none"], about("whether failed jobs are run again with the sweep")]
+    on_failure: Annotated[Literal["continue", "stop"], about("whether jobs are started after one has failed")]
+    dry_run: Annotated[bool, about("list the jobs, run none")]
+    metric: Annotated[Metric, about("what the leaderboard is sorted by")]
+    direction: Annotated[Literal["auto", "max", "min"], about("which end is best; auto: less of a loss")]
+    workers: Annotated[Count | Literal["auto"], about("jobs at once here; auto: one a core or GPU")]
+    jobs_per_gpu: Annotated[Count, about("jobs that share one GPU at a time")]
+
+
+@schema
+class TrainConfig:
+    """One run: the framework's own keys, typed, and its components."""
+
+    seed: Annotated[Seed, about("fixes weights, batch order and dropout")]
+    name: Annotated[SafeName | None, about("a word of yours in the run folder's name")]
+    stages: Annotated[
+        tuple[Literal["fit", "validate", "test"], ...], about("what to do, in order", min_length=1)
+    ]
+    resume: Annotated[LocalPath | None, about("a run folder to continue, or `last`")]
+    ckpt: Annotated[LocalPath | None, about("a run folder or checkpoint whose weights to start from")]
+    output_dir: Annotated[LocalPath, about("where runs, sweeps and benches are written")]
+    data: Component
+    model: Component
+    optimizer: Component
+    scheduler: Component | None
+    device: DeviceConfig
+    trainer: TrainerConfig
+    logger: Annotated[dict[str, Component] | None, about("loggers beside TensorBoard and CSV")]
+    callbacks: Annotated[dict[str, Component] | None, about("Lightning callbacks beside our own")]
+    sweep: SweepConfig
+
+
+@schema
+class BenchConfig:
+    """What every bench has."""
+
+    bench: Annotated[str, about("which bench; the others are listed by --help")]
+    seconds: Annotated[Positive, about("time budget for measuring, kept")]
+    devices: Annotated[
+        Literal["auto"] | Annotated[tuple[str, ...], Field(min_length=1)],
+        about("cpu, cuda:0, mps, ...; auto takes the CPU and every GPU"),
+    ]
+    threads: Annotated[Literal["auto"] | Count | Sizes, about("CPU threads; auto tries one and every core")]
+    seed: Annotated[Seed, about("draws the data and the order of the rounds")]
+    output_dir: Annotated[LocalPath, about("where runs, sweeps and benches are written")]
+    compare: Annotated[
+        Annotated[tuple[str, str], Field(min_length=2, max_length=2)] | None,
+        about("two result files or folders to compare instead of measuring"),
+    ]
+    fail_if_slower: Annotated[bool, about("with compare: exit 1 when a row is SLOWER")]
+
+
+@schema
+class MatmulConfig(BenchConfig):
+    """Concept 1: the same matrix product on the CPU and on the GPU."""
+
+    sizes: Annotated[Sizes, about("n of the n x n matrices; the largest is the headline")]
+    dtypes: Annotated[
+        tuple[Format, ...], about("number formats; what a device lacks is left out", min_length=1)
+    ]
+    sustained_seconds: Annotated[
+        float, about("length of the back-to-back run that shows throttling; 0 leaves it out", ge=0)
+    ]
+
+
+@schema
+class TransferConfig(BenchConfig):
+    """Concept 1: moving data is slow."""
+
+    megabytes: Annotated[
+        tuple[Positive, ...], about("sizes of the block that is moved, in 10^6 bytes", min_length=1)
+    ]
+    sizes: Annotated[Sizes, about("n of the n x n tensors that are added")]
+
+
+@schema
+class AutogradConfig(BenchConfig):
+    """Concept 2: autograd against calculus, and what the graph costs."""
+
+    model: Annotated[Component, about("the network whose gradients are checked and timed")]
+    batch_sizes: Annotated[Sizes, about("samples in one forward pass")]
+
+
+@schema
+class LoaderConfig(BenchConfig):
+    """Concept 3: ways to feed batches."""
+
+    samples: Annotated[Count, about("samples of shape (1, 28, 28) in the data set")]
+    batch_sizes: Annotated[Sizes, about("samples in a batch")]
+    workers: Annotated[tuple[Annotated[int, Field(ge=0)], ...], about("DataLoader processes", min_length=1)]
+    stream_megabytes: Annotated[Count, about("size of the memory-mapped data set, in 10^6 bytes")]
+    limit_megabytes: Annotated[Count, about("memory that streaming it may add, in 10^6 bytes")]
+
+
+@schema
+class ModelConfig(BenchConfig):
+    """Concept 4: what a network is made of and how fast it answers."""
+
+    model: Annotated[Component, about("the network")]
+    batch_sizes: Annotated[Sizes, about("samples in one forward pass")]
+
+
+@schema
+class OptimizerConfig(BenchConfig):
+    """Concept 5: what one optimizer step costs."""
+
+    model: Annotated[Component, about("the network whose parameters are stepped")]
+    depth: Annotated[Count, about("layers of the second network, of many small tensors")]
+    width: Annotated[Count, about("units in each of its layers")]
+
+
+@schema
+class TrainingConfig(BenchConfig):
+    """Concept 6: an epoch of `train.py` against a bare tensor loop."""
+
+    epochs: Annotated[Count, about("epochs that each arm trains, in every round")]
+    repeats: Annotated[Count, about("rounds, each with every arm once, in shuffled order")]
+    optimizers: Annotated[tuple[Literal["sgd", "adam"], ...], about("optimizers to train with", min_length=1)]
+    batch_sizes: Annotated[Sizes, about("samples in one optimizer step")]
+    arms: Annotated[tuple[Arm, ...], about("ways to train, see docs/bench.md", min_length=1)]
+
+
+@schema
+class HardwareConfig(BenchConfig):
+    """The doctor: what is here, and why something is not."""
+
+
+BENCHES: dict[str, type[BenchConfig]] = {
+    **{
+        "matmul": MatmulConfig,
+        "transfer": TransferConfig,
+        "autograd": AutogradConfig,
+        "loader": LoaderConfig,
+    },
+    **{"model": ModelConfig, "optimizer": OptimizerConfig, "training": TrainingConfig},
+    "hardware": HardwareConfig,
+}

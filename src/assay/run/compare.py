@@ -15,11 +15,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from assay.config.describe import show
-from assay.config.frame import TrainConfig
+from assay.config.messages import show
+from assay.config.schema import TrainConfig
 from assay.config.judge import judge
-from assay.config.problems import refuse
-from assay.config.secrets import redact
+from assay.config.messages import refuse
+from assay.config.redact import redact
 from assay.config.stored import blanked, differences, read_config
 from assay.errors import UserError
 

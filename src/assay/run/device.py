@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from assay.config.frame import DeviceConfig
+from assay.config.schema import DeviceConfig
 from assay.errors import UserError
 from assay.run.place import WHOLE, Place
 

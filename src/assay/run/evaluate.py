@@ -8,7 +8,7 @@ import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch.utils.data import TensorDataset
 
-from assay.config.frame import TrainConfig
+from assay.config.schema import TrainConfig
 from assay.run.device import Device
 from assay.run.folder import RunFolder
 from assay.run.parts import Parts, make_trainer

@@ -16,7 +16,7 @@ from pytorch_lightning.callbacks import LambdaCallback
 from rich.console import Console
 from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
-from assay.config.frame import TrainConfig
+from assay.config.schema import TrainConfig
 from assay.errors import Diverged, Interrupted, RunFailed, UserError
 from assay.run.device import Device
 from assay.run.logs import logs_to

@@ -17,8 +17,8 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from assay.config.compose import PROJECT
-from assay.config.secrets import redact, redact_text
+from assay.config.explain import PROJECT
+from assay.config.redact import redact, redact_text
 from assay.errors import UserError
 from assay.run.process import is_alive, this_process
 from assay.run.signals import slurm_job

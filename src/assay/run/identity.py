@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from assay.config.frame import TrainConfig
+from assay.config.schema import TrainConfig
 
 # Paths, names, what is logged and how often it is saved; a test proves that `steps_per_execution` leaves the
 # weights as they are, bit for bit. `device.threads` stays: it changes the last bits of a sum.

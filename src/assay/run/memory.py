@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psutil
 import torch
 
-from assay.config.frame import TrainConfig
+from assay.config.schema import TrainConfig
 from assay.errors import RunFailed
 
 CPU_MESSAGES = ("can't allocate memory", "not enough memory")  # of torch's allocator, a plain RuntimeError

@@ -15,8 +15,8 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from assay.config.frame import TrainConfig
-from assay.config.slots import build
+from assay.config.schema import TrainConfig
+from assay.config.components import build
 from assay.data.module import DataModule, Limits
 from assay.data.source import Source
 from assay.run.device import Device, choose_threads

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from assay.config.describe import show
-from assay.config.frame import TrainConfig
+from assay.config.messages import show
+from assay.config.schema import TrainConfig
 from assay.config.judge import judge
-from assay.config.secrets import redact
+from assay.config.redact import redact
 from assay.config.stored import FREE, differences, read_config, stored_config
 from assay.errors import CannotResume, UserError
 from assay.run.folder import RunFolder, versions
-from assay.run.identity import plain
+from assay.config.load import plain
 from assay.run.signals import slurm_job
 from assay.run.weights import checkpoint_file
 from assay.training.checkpoint import FORMAT

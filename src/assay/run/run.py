@@ -11,15 +11,15 @@ from typing import Any
 
 from rich.console import Console
 
-from assay.config.frame import TrainConfig
-from assay.config.secrets import redact
+from assay.config.schema import TrainConfig
+from assay.config.redact import redact
 from assay.errors import Interrupted, RunFailed, UserError
 from assay.run import screen
 from assay.run.device import Device, resolve
 from assay.run.evaluate import draw_figures, evaluate
 from assay.run.fit import FitJob, fit, saved_history
 from assay.run.folder import RunFolder, provenance, versions
-from assay.run.identity import config_id, plain
+from assay.config.load import config_id, plain
 from assay.run.logs import logs_to
 from assay.run.memory import explained_out_of_memory, give_back_memory
 from assay.run.parts import Parts, build_parts, check_loggers

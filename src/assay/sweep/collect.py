@@ -8,7 +8,7 @@ import yaml
 
 from assay.errors import UserError
 from assay.run.folder import RunFolder
-from assay.run.identity import digest
+from assay.config.load import digest
 from assay.sweep.folder import SweepFolder
 from assay.sweep.leaderboard import Entry
 

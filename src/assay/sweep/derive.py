@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from assay.config.frame import SweepConfig
+from assay.config.schema import SweepConfig
 from assay.config.judged import judged
 from assay.sweep.collect import entries_of
 from assay.sweep.folder import SweepFolder

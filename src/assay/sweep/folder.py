@@ -21,8 +21,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from assay.config.frame import TrainConfig
-from assay.config.secrets import redact, redact_text
+from assay.config.schema import TrainConfig
+from assay.config.redact import redact, redact_text
 from assay.errors import UserError
 from assay.run.process import is_alive, this_process
 from assay.training.atomic import write_durably

@@ -5,11 +5,11 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 
-from assay.config.frame import TrainConfig
+from assay.config.schema import TrainConfig
 from assay.config.judged import frames, slot_problems
-from assay.config.problems import Problem, refuse
+from assay.config.messages import Problem, refuse
 from assay.errors import UserError
-from assay.run.identity import config_id, group_id, plain
+from assay.config.load import config_id, group_id, plain
 from assay.sweep.folder import Job
 from assay.sweep.grid import expand, is_readable, words_of
 

@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 from omegaconf import DictConfig, OmegaConf
 
-from assay.config.frame import TrainConfig
+from assay.config.schema import TrainConfig
 from assay.errors import UserError
 from assay.sweep.engines import engine_of
 from assay.sweep.folder import Job
@@ -46,7 +46,7 @@ def _problems(jobs: Sequence[Job], hydra: Sequence[str], with_files: bool) -> st
 
 def _file_problem(config: TrainConfig, read: bool = False) -> str | None:
     """What is wrong with the data's files; a source's bug is the job's."""
-    from assay.config.slots import build
+    from assay.config.components import build
     from assay.data.source import Split
 
     try:

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from assay.config.secrets import redact_text
+from assay.config.redact import redact_text
 from assay.sweep import figures
 from assay.sweep.leaderboard import Entry, Leaderboard
 from assay.sweep.table import group_cells, group_header, row_cells, row_header

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from assay.config.secrets import redact
+from assay.config.redact import redact
 from assay.run.folder import RunFolder, provenance
-from assay.run.identity import plain
+from assay.config.load import plain
 from assay.sweep.folder import Job, JobState, SweepFolder
 from assay.sweep.grid import quoted
 from assay.sweep.launch import Child, Launch, Order

@@ -13,7 +13,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from assay.config.frame import SweepConfig
+from assay.config.schema import SweepConfig
 from assay.config.names import inside
 from assay.errors import UserError
 from assay.run.folder import git_state

@@ -16,10 +16,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 
-from assay.config.secrets import redact
+from assay.config.redact import redact
 from assay.errors import CannotResume, Interrupted, RunFailed, UserError
 from assay.run.folder import RunFolder, provenance
-from assay.run.identity import plain
+from assay.config.load import plain
 from assay.run.place import Place
 from assay.run.signals import stop_requests
 from assay.sweep.engines import Engine

@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pytest
+
+from assay import cli
+from assay.errors import Interrupted, RunFailed, UserError
+
+
+def test_flags_and_words_are_told_apart() -> None:
+    flags, words = cli.parsed(["-m", "seed=0,1", "--cfg", "job"])
+    assert flags.multirun and flags.cfg == "job" and words == ["seed=0,1"]
+
+
+def test_flags_may_stand_between_the_words() -> None:
+    flags, words = cli.parsed(["seed=1", "--cfg", "job", "trainer.max_epochs=2", "--resolve"])
+    assert words == ["seed=1", "trainer.max_epochs=2"] and flags.resolve
+
+
+def test_a_folder_of_ones_own_is_a_place_to_look_for_configs(tmp_path: Path) -> None:
+    _, words = cli.parsed(["--config-dir", str(tmp_path), "seed=1"])
+    assert words == ["seed=1", f'hydra.searchpath=["file://{tmp_path}"]']
+
+
+@pytest.mark.parametrize(
+    "words", [["--experimental-rerun", "x"], ["--config-path", "x"], ["--config-name", "x"], ["--nope"]]
+)
+def test_closed_and_unknown_flags_are_refused(words: list[str]) -> None:
+    with pytest.raises(UserError):
+        cli.parsed(words)
+
+
+def test_one_run_is_shown_not_a_sweep(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.train(["--multirun", "--cfg", "job", "seed=1,2"]) == 2
+    assert "leave -m out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["diff=a"], ["diff=[a,b,c]"], ["diff=["], ["reproduce="], ["diff=[a,b]", "seed=1"]]
+)
+def test_words_that_look_back_stand_alone(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.train(words) == 2
+    assert "for example" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UserError("x"), 2),
+        (RunFailed("x"), 1),
+        (Interrupted(15), 143),
+        (Interrupted(2), 130),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_an_error_has_one_exit_code(
+    error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(words: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "_train", fails)
+    assert cli.train([]) == code
+    assert capsys.readouterr().err.strip() and "Traceback" not in capsys.readouterr().err
+
+
+def test_the_node_hydra_can_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.train(["--cfg", "hydra", "--package", "launcher"]) == 0
+    assert "BasicLauncher" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--info", "defaults"], ["--hydra-help"]])
+def test_what_hydra_itself_shows_is_for_configs_that_compose(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.train([*words, "modle=cnn"]) == 2
+    assert "did you mean model=cnn?" in capsys.readouterr().err
