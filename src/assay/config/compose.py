@@ -51,17 +51,11 @@ DEFAULT_TEXTS = ("${hydra.sweep.dir}/.submitit/%j", "${hydra.job.name}")
 COMMANDS = ("setup", "additional_parameters")  # of submitit_slurm: shell lines and flags of sbatch
 # by whole names: of many families some variable loads a library (OMP_TOOL_LIBRARIES, CUDA_INJECTION64_PATH)
 ENVIRONMENT = (
-    *("OMP_NUM_THREADS", "OMP_PROC_BIND", "OMP_PLACES", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"),
-    *(
-        "KMP_AFFINITY",
-        "MKL_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "CUDA_VISIBLE_DEVICES",
-        "CUDA_LAUNCH_BLOCKING",
-    ),
-    *("CUBLAS_WORKSPACE_CONFIG", "NCCL_DEBUG", "NCCL_P2P_DISABLE", "NCCL_IB_DISABLE", "NCCL_SOCKET_IFNAME"),
-    *("GLOO_SOCKET_IFNAME", "TORCH_LOGS", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"),
-)
+    "OMP_NUM_THREADS", "OMP_PROC_BIND", "OMP_PLACES", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME",
+    "KMP_AFFINITY", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUDA_LAUNCH_BLOCKING",
+    "CUBLAS_WORKSPACE_CONFIG", "NCCL_DEBUG", "NCCL_P2P_DISABLE", "NCCL_IB_DISABLE", "NCCL_SOCKET_IFNAME",
+    "GLOO_SOCKET_IFNAME", "TORCH_LOGS", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF",
+)  # fmt: skip
 QUIET = {"version": 1, "root": None, "disable_existing_loggers": False}
 # the rest of what Hydra would act upon, as conf/train.yaml leaves it
 AS_SHIPPED: Mapping[str, Any] = {
@@ -226,13 +220,12 @@ def _hydra_problems(hydra: Mapping[str, Any], typed: Sequence[Override]) -> list
     """What a word or a file has put into the node `hydra` and may not."""
     launcher, environment = hydra["launcher"], hydra["job"]["env_set"]
     changed = {key: value_at(hydra, key) for key in AS_SHIPPED if value_at(hydra, key) != AS_SHIPPED[key]}
-    if not isinstance(launcher, dict) or launcher.get("_target_") != LAUNCHERS.get(_launcher_of(hydra), ""):
+    option = str(hydra["runtime"]["choices"].get("hydra/launcher"))
+    if not isinstance(launcher, dict) or launcher.get("_target_") != LAUNCHERS.get(option, ""):
         changed["launcher"] = launcher
-    keys = [override.key_or_group for override in typed]
+    by_hand = [override.key_or_group for override in typed]
     for name in COMMANDS if "launcher" not in changed else ():
-        if (
-            launcher.get(name) and f"hydra.launcher.{name}" not in keys
-        ):  # a file's: commands are typed or not run
+        if launcher.get(name) and f"hydra.launcher.{name}" not in by_hand:  # a file may not bring commands
             changed[f"launcher.{name}"] = launcher[name]
     changed |= {f"job.env_set.{name}": environment[name] for name in environment if name not in ENVIRONMENT}
     for key, value in {**_leaves(launcher, "launcher"), **_leaves(environment, "job.env_set")}.items():
@@ -244,15 +237,9 @@ def _hydra_problems(hydra: Mapping[str, Any], typed: Sequence[Override]) -> list
     ]
 
 
-def _launcher_of(hydra: Mapping[str, Any]) -> str:
-    return str(hydra["runtime"]["choices"].get("hydra/launcher"))
-
-
 def _leaves(value: Any, key: str) -> dict[str, Any]:
     """All values under a node by their dotted keys; a node that should be one and is not, itself."""
-    pairs = (
-        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
-    )
-    if pairs is None:
+    if not isinstance(value, (dict, list)):
         return {key: value}
+    pairs = value.items() if isinstance(value, dict) else enumerate(value)
     return {name: leaf for part, inner in pairs for name, leaf in _leaves(inner, f"{key}.{part}").items()}
