@@ -22,7 +22,6 @@ class DeviceConfig:
         Literal["32-true", "64-true", "bf16-true", "16-true", "bf16-mixed", "16-mixed"],
         Field(description="number format of weights and arithmetic"),
     ]
-    strategy: Annotated[Literal["auto", "ddp"], Field(description="how several devices share the work")]
     threads: Annotated[
         Count | Literal["auto"], Field(description="CPU threads; auto follows the model's size")
     ]

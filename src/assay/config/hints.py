@@ -25,7 +25,7 @@ HINTS: dict[str, str] = {
     "accelerator": "the device is a group: device=gpu, or device.accelerator=gpu",
     "devices": "the number of devices is device.devices",
     "precision": "the number format is device.precision",
-    "strategy": "how devices share the work is device.strategy",
+    "strategy": "several devices share the work by DDP: device=ddp",
     "num_nodes": "one machine a run: device=ddp uses all its devices",
     "deterministic": "reproducible operations are device.deterministic=true",
     "accumulate_grad_batches": "batches are not accumulated: a larger data.batch_size does the same",
