@@ -2,6 +2,8 @@
 
 import csv
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch
 from assay.config.compose import compose
 from assay.config.schema import TrainConfig
 from assay.config.judge import judge
+from assay.errors import Interrupted, RunFailed, UserError
 
 # small enough for a test, long enough to have epochs, a schedule and rows
 SHORT = (
@@ -22,13 +25,30 @@ def config(*words: str) -> TrainConfig:
     return judge(TrainConfig, compose("train", words))
 
 
+def exit_code(call: Callable[[], None]) -> int:
+    """As `cli` has it, with the error printed."""
+    try:
+        call()
+    except (UserError, RunFailed) as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, UserError) else 1
+    except Interrupted as stopped:
+        return 128 + stopped.signum
+    return 0
+
+
+def run(*words: str) -> int:
+    """`python train.py words`: the exit code."""
+    from assay.run.run import run
+
+    return exit_code(lambda: run(config(*words), words))
+
+
 def train(output_dir: Path, *words: str, code: int = 0) -> Path:
     """The folder of a run that ended with the exit code."""
-    from assay.run.run import main
-
     overrides = [*SHORT, f"output_dir={output_dir}", *words]
     before = set((output_dir / "runs").glob("*"))
-    assert main(config(*overrides), overrides) == code
+    assert run(*overrides) == code
     (folder,) = set((output_dir / "runs").glob("*")) - before
     return folder
 

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from assay.config.explain import PROJECT
 from assay.data import files
-from assay.data.images import HELD, MNIST, FashionMNIST
+from assay.data.images import MNIST, FashionMNIST
 from assay.errors import UserError
 
 RAW = PROJECT / "data" / "MNIST" / "raw"
@@ -101,19 +101,3 @@ def test_checksums_are_those_of_the_files(mnist: MNIST) -> None:
     assert files.damaged(RAW, MNIST.checksums) == {}
     wrong = {**MNIST.checksums, LABELS: "0" * 64}
     assert files.damaged(RAW, wrong) == {LABELS: MNIST.checksums[LABELS]}
-
-
-def test_what_is_held_is_shared_until_somebody_writes_to_it(mnist: MNIST) -> None:
-    first: Any = mnist.dataset("val")
-    assert MNIST(str(PROJECT / "data")).dataset("val") is first
-    before = first.tensors[0][0].clone()
-    first.tensors[0][0].add_(1)  # what a careless layer or callback does
-    again: Any = mnist.dataset("val")
-    assert again is not first
-    assert torch.equal(again.tensors[0][0], before)
-
-
-def test_no_more_than_one_data_set_is_held(mnist: MNIST) -> None:
-    for size in (10, 20, 30, 40):
-        MNIST(str(PROJECT / "data"), val_size=size).dataset("val")
-    assert len(HELD) == 3

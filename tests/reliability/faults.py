@@ -4,7 +4,6 @@ import builtins
 import codecs
 import errno
 import io
-import json
 import os
 import resource
 import signal
@@ -23,8 +22,8 @@ def train(
 ) -> int:
     """`python train.py words`, as another user if `uid` is given; the exit code."""
     os.environ.update(env or {})
-    from assay.run.run import main
-    from tests.runs import config
+    from assay.run.run import run
+    from tests.runs import config, exit_code
 
     judged = config(*words)
     if uid is not None:  # not before: the interpreter's own files may be another user's
@@ -33,7 +32,7 @@ def train(
         os.setgid(uid)
         os.setuid(uid)
     install(fault or {})
-    return main(judged, list(words))
+    return exit_code(lambda: run(judged, list(words)))
 
 
 def install(fault: Mapping[str, Any]) -> None:
@@ -107,8 +106,10 @@ def handle_as_submitit(signum: int, handed: Path) -> None:
     """A handler that writes which step had been saved, and leaves as submitit's does."""
 
     def requeue(signum: int, frame: object) -> None:
-        (sidecar,) = handed.parent.glob("out/runs/*/checkpoints/last.ckpt.json")
-        handed.write_text(str(json.loads(sidecar.read_text())["step"]))
+        import torch
+
+        (last,) = handed.parent.glob("out/runs/*/checkpoints/last.ckpt")
+        handed.write_text(str(torch.load(last, weights_only=True)["global_step"]))
         raise SystemExit(-1)
 
     signal.signal(signum, requeue)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from assay.training.durable import copy_checkpoint, save_checkpoint
+from assay.training.checkpoint import copy_checkpoint, save_checkpoint
 from tests.reliability.faults import Operations
 
 WELL, SAID, CLEAN = 0, 3, 4  # how a save ends: well in spite of a fault, with an error, with no fault
@@ -22,7 +22,7 @@ def save(folder: str, step: int, fault_at: int = 0, how: str = "fail") -> int:
     operations = Operations(Path(folder), fault_at, how)
     operations.install()
     try:
-        save_checkpoint(content(step), last, {"step": step})
+        save_checkpoint(content(step), last)
         copy_checkpoint(last, last.with_name("best.ckpt"))
     except OSError:
         return SAID

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from assay.training.durable import load_verified, previous
+from assay.training.checkpoint import load_verified, previous
 from tests.reliability.harness import KILLED, Zygote, strays
 from tests.reliability.saves import CLEAN, SAID, WELL, save
 
@@ -48,7 +48,7 @@ def test_every_operation(zygote: Zygote, tmp_path: Path, how: str) -> None:
         assert endings[-1] in {CLEAN, SAID, WELL, KILLED}
         check(folder, endings[-1])
     struck = len(endings) - 1
-    assert struck > 20
+    assert struck >= 10
     print(
         f"R2 {how}: a valid checkpoint after each of {struck} operations struck; "
         f"{endings.count(SAID)} failures said, {endings.count(KILLED)} killed, "

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from assay.errors import UserError
-from assay.training.durable import load_checkpoint, load_verified, previous
+from assay.training.checkpoint import load_checkpoint, load_verified, previous
 from tests.reliability.harness import WORDS, Zygote, only_run
 from tests.reliability.saves import CLEAN, save
 from tests.runs import checkpoint, same_tensors
@@ -24,13 +24,14 @@ def damage(path: Path, how: str, draw: random.Random) -> None:
         path.write_bytes(content)
     elif how == "empty":
         path.write_bytes(b"")
-    else:
-        shutil.copyfile(previous(path), path)
+    else:  # half of each of two good checkpoints
+        old = previous(path).read_bytes()
+        path.write_bytes(bytes(content[: len(content) // 2]) + old[len(old) // 2 :])
 
 
 def test_all_damage_is_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     draw = random.Random(0)
-    cases = ["cut"] * 20 + ["flip"] * 20 + ["empty", "swapped"]
+    cases = ["cut"] * 20 + ["flip"] * 20 + ["empty", "spliced"]
     for index, how in enumerate(cases):
         folder = tmp_path / str(index)
         folder.mkdir()
@@ -51,8 +52,17 @@ def test_all_damage_is_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     print(f"R4: {len(cases)}/{len(cases)} damaged checkpoints found before use, the previous one used")
 
 
+def test_an_older_checkpoint_in_its_place(tmp_path: Path) -> None:
+    """It is whole, and is what it says: the state of its own step."""
+    assert save(str(tmp_path), 1) == save(str(tmp_path), 2) == CLEAN
+    last = tmp_path / "last.ckpt"
+    last.write_bytes(previous(last).read_bytes())
+    state, warning = load_verified(last)
+    assert state["global_step"] == 1 and warning is None
+
+
 def test_a_flipped_bit_in_a_file_from_elsewhere(tmp_path: Path) -> None:
-    """Without a sidecar, the CRC-32 that torch.load does not look at."""
+    """Without our digest, the CRC-32 that torch.load does not look at."""
     path = tmp_path / "foreign.ckpt"
     weight = torch.arange(10_000.0)
     torch.save({"state_dict": {"weight": weight}}, path)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from assay.training.durable import facts_of, load_verified
+from assay.training.checkpoint import load_verified, saved_step
 from tests.reliability.harness import WORDS, Zygote, only_run
 from tests.runs import result
 
@@ -46,7 +46,7 @@ def test_a_nan_at_any_step(zygote: Zygote, tmp_path: Path, step: int, best: int 
     if best is None:
         assert not (folder / "checkpoints" / "best.ckpt").exists()
     else:
-        assert facts_of(folder / "checkpoints" / "best.ckpt")["step"] == best
+        assert saved_step(folder / "checkpoints" / "best.ckpt") == best
         assert found["best"]["step"] == best
     print(f"R10 NaN after step {step}: noticed at step {noticed}, exit 1, best is that of step {best}")
 

@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from assay.run.folder import RunFolder
 from assay.run.process import this_process
-from assay.training.durable import facts_of, save_checkpoint
+from assay.training.checkpoint import save_checkpoint, saved_step
 from tests.reliability.harness import KILLED, WORDS, Zygote, only_run, strays
 from tests.runs import checkpoint, result, rows, same_tensors
 
@@ -36,11 +36,10 @@ def run(killed: Path, tmp_path: Path) -> Path:
 
 
 def rewrite(path: Path, **changes: Any) -> None:
-    """Save a checkpoint again, with other state or facts."""
-    state, facts = torch.load(path, weights_only=True), facts_of(path)
-    state["assay"] |= changes.pop("assay", {})
-    kept = {name: value for name, value in facts.items() if name not in ("sha256", "bytes")}
-    save_checkpoint(state, path, kept | changes)
+    """Save a checkpoint again, with other metadata."""
+    state = torch.load(path, weights_only=True)
+    state["assay"] |= changes
+    save_checkpoint(state, path)
 
 
 def test_killed_without_a_word(run: Path) -> None:
@@ -78,11 +77,11 @@ def test_the_weights_it_started_from(zygote: Zygote, run: Path, tmp_path: Path) 
 def test_another_release(zygote: Zygote, run: Path) -> None:
     """Another torch: goes on and says so. Another kind of state: refused, both releases named."""
     last = run / "checkpoints" / "last.ckpt"
-    versions = facts_of(last)["versions"]
+    versions = torch.load(last, weights_only=True)["assay"]["versions"]
     rewrite(last, versions=versions | {"torch": "2.11.0"})
     code, text = zygote.train(f"resume={run}")
     assert code == 0 and f"torch 2.11.0 is {versions['torch']} now" in text
-    rewrite(last, versions=versions | {"assay": "0.0.9"}, assay={"format": 0})
+    rewrite(last, versions=versions | {"assay": "0.0.9"}, format=0)
     before = result(run) | {"status": "interrupted"}
     (run / "result.json").write_text(json.dumps(before))
     code, text = zygote.train(f"resume={run}")
@@ -130,14 +129,14 @@ def test_a_damaged_event_file(zygote: Zygote, undisturbed: Path, run: Path, how:
 
 def test_the_clock_goes_back(zygote: Zygote, run: Path) -> None:
     """Which checkpoint is the last one is no question of dates; nor is which process holds a run."""
-    step = facts_of(run / "checkpoints" / "last.ckpt")["step"]
+    step = saved_step(run / "checkpoints" / "last.ckpt")
     for path in run.glob("checkpoints/last.*"):
         os.utime(path, (1e9, 1e9))
     for path in run.glob("checkpoints/last.previous.*"):
         os.utime(path)
     code, _ = zygote.train(f"resume={run}", fault={"step": 1, "signal": 15})
     assert code == 143
-    assert facts_of(run / "checkpoints" / "last.ckpt")["step"] == step + 1
+    assert saved_step(run / "checkpoints" / "last.ckpt") == step + 1
     later = this_process() | {"created": this_process()["created"] + 3600}
     folder = RunFolder.open(run)
     folder.update(status="running", process=later)

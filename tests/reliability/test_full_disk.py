@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from assay.run.folder import RunFolder
-from assay.training.durable import load_verified
+from assay.training.checkpoint import load_verified
 from tests.reliability.harness import WORDS, Zygote, only_run, strays
 from tests.runs import result, rows
 

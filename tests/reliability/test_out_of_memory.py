@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from assay.errors import RunFailed
-from assay.run.memory import explained_out_of_memory, give_back_memory
+from assay.run.memory import explained_out_of_memory
 from tests.reliability.harness import WORDS, Zygote, only_run
 from tests.runs import config, result
 
@@ -71,4 +71,3 @@ def test_other_errors_are_no_memory_errors() -> None:
         explained_out_of_memory(config()),
     ):
         raise MemoryError
-    give_back_memory()

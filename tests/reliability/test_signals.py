@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from assay.run.folder import RunFolder
-from assay.training.durable import facts_of, load_verified
+from assay.training.checkpoint import load_verified, saved_step
 from tests.reliability.harness import WORDS, Child, Zygote, only_run, strays, wait_for
 from tests.runs import checkpoint, result, rows, same_tensors
 
@@ -33,7 +33,7 @@ def test_saves_and_stops(
     assert code == CODES[signum], text
     assert found["status"] == "interrupted" and found["error"] == f"stopped by {signal.Signals(signum).name}"
     assert f"resume={folder}" in text and "Traceback" not in text
-    assert facts_of(folder / "checkpoints" / "last.ckpt")["step"] == (70 if "step" in where else 120)
+    assert saved_step(folder / "checkpoints" / "last.ckpt") == (70 if "step" in where else 120)
     assert found["steps"] == 60 and found["epochs"] == 1 and "val/accuracy" in found["metrics"]
     assert zygote.train(f"resume={folder}")[0] == 0
     assert same_tensors(checkpoint(folder)["state_dict"], checkpoint(undisturbed)["state_dict"])
@@ -63,7 +63,7 @@ def test_while_data_is_loaded(zygote: Zygote, tmp_path: Path) -> None:
 def test_a_second_ctrl_c_leaves_at_once(zygote: Zygote, tmp_path: Path) -> None:
     """During a save that takes long; what was saved before is whole."""
     child = start(zygote, *LONG, f"output_dir={tmp_path}", slow_save=1.0, marker=str(tmp_path / "saving"))
-    wait_for(lambda: list(tmp_path.glob("runs/*/checkpoints/last.ckpt.json")))
+    wait_for(lambda: list(tmp_path.glob("runs/*/checkpoints/last.ckpt")))
     folder = only_run(tmp_path)
     wait_for(lambda: list(folder.glob("checkpoints/.last.ckpt.[0-9]*.tmp")))
     child.signal(signal.SIGINT)
@@ -123,7 +123,7 @@ def test_slurm_puts_the_job_back(zygote: Zygote, tmp_path: Path, signum: signal.
     folder = only_run(tmp_path / "out")
     assert code == 128 + signum, text
     assert called.read_text() == "requeue 4711\n"
-    assert facts_of(folder / "checkpoints" / "last.ckpt")["step"] == 80
+    assert saved_step(folder / "checkpoints" / "last.ckpt") == 80
     code, text = zygote.train(*command, env=env | {"SLURM_RESTART_COUNT": "1"})
     assert code == 0 and f"resuming {folder}" in text
     assert only_run(tmp_path / "out") == folder and result(folder)["steps"] == 180

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from assay.errors import RunFailed
-from assay.run.memory import explained_out_of_memory, give_back_memory, is_out_of_memory, peak_bytes
+from assay.run.memory import explained_out_of_memory, is_out_of_memory, peak_bytes
 from tests.runs import config
 
 
@@ -40,4 +40,3 @@ def test_the_peak_is_that_of_the_process() -> None:
     before = peak_bytes(on_gpu=False)
     block = torch.ones(64 * 1024**2, dtype=torch.uint8)
     assert peak_bytes(on_gpu=False) >= before > block.numel() // 2
-    give_back_memory()

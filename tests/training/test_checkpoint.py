@@ -1,88 +1,89 @@
-"""When a run is saved, and what is in it; that resuming is exact is R1 in tests/reliability."""
+"""A checkpoint's file proves itself; R2 and R4 in tests/reliability strike at it."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from assay.errors import Diverged
-from assay.run import run as module
-from assay.training.checkpoint import DurableIO
-from assay.training.durable import facts_of
-from tests.runs import checkpoint, result, train
+from assay.errors import UserError
+from assay.training.atomic import WriteError
+from assay.training.checkpoint import (
+    copy_checkpoint,
+    load_checkpoint,
+    load_verified,
+    previous,
+    restore_previous,
+    save_checkpoint,
+    saved_step,
+)
 
 
-def steps_saved(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> list[int]:
-    steps: list[int] = []
-    save = DurableIO.save_checkpoint
-
-    def saved(self: DurableIO, state: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        steps.append(state["global_step"])
-        save(self, state, path, storage_options)
-
-    monkeypatch.setattr(DurableIO, "save_checkpoint", saved)
-    train(folder, "stages=[fit]", "trainer.steps_per_execution=4", *words)
-    return steps
+def saved(path: Path, *steps: int, **more: Any) -> Path:
+    for step in steps:
+        save_checkpoint({"state_dict": {"w": torch.tensor([step])}, "global_step": step, **more}, path)
+    return path
 
 
-def test_saved_at_each_epochs_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert steps_saved(tmp_path, monkeypatch) == [20, 40]
+def test_torch_and_zip_read_it_as_any_other_file(tmp_path: Path) -> None:
+    path = saved(tmp_path / "last.ckpt", 3)
+    assert torch.load(path, weights_only=True)["global_step"] == 3
+    assert torch.load(path, weights_only=True, mmap=True)["global_step"] == 3
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None and archive.comment.startswith(b"assay sha256 ")
 
 
-def test_saved_every_so_many_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the first call's end from there on, and not twice at an epoch's end."""
-    words = 'trainer.checkpoint_every="7 steps"'
-    assert steps_saved(tmp_path, monkeypatch, words) == [8, 16, 20, 24, 28, 36, 40]
+def test_the_one_before_is_kept(tmp_path: Path) -> None:
+    path = saved(tmp_path / "checkpoints" / "last.ckpt", 1, 2)
+    copy_checkpoint(path, path.with_name("best.ckpt"))
+    assert (saved_step(path), saved_step(previous(path))) == (2, 1)
+    names = sorted(one.name for one in path.parent.iterdir())
+    assert names == ["best.ckpt", "last.ckpt", "last.previous.ckpt"]
 
 
-def test_saved_every_so_many_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter(range(10_000))
-    monkeypatch.setattr("assay.training.checkpoint.time.monotonic", lambda: next(clock))
-    assert len(steps_saved(tmp_path, monkeypatch, 'trainer.checkpoint_every="2 seconds"')) > 4
+def test_the_previous_one_is_put_in_its_place(tmp_path: Path) -> None:
+    path = saved(tmp_path / "last.ckpt", 1, 2)
+    path.unlink()
+    assert load_verified(path)[0]["global_step"] == 1
+    restore_previous(path)
+    assert load_verified(path) == (load_verified(previous(path))[0], None)
 
 
-def test_what_a_checkpoint_says(tmp_path: Path) -> None:
-    folder = train(tmp_path, "stages=[fit]")
-    facts, found = facts_of(folder / "checkpoints" / "last.ckpt"), result(folder)
-    assert (facts["epochs"], facts["step"], facts["config_id"]) == (2, 40, found["config_id"])
-    assert facts["versions"].keys() >= {"assay", "torch"} and facts["config"]["model"]["width"] == 128
-    state = checkpoint(folder)
-    assert (state["assay"]["epochs"], state["assay"]["batches"], state["assay"]["stop"]) == (2, 0, False)
-    assert state["callbacks"]["Recorder"]["best"]["step"] == found["best"]["step"]
-
-
-@pytest.mark.parametrize("where", ["state_dict", "optimizer_states"])
-def test_what_is_not_finite_is_not_saved(tmp_path: Path, where: str) -> None:
-    good: dict[str, Any] = {
-        "state_dict": {"w": torch.ones(2), "count": torch.tensor(3)},
-        "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(2)}}, "param_groups": [{"lr": 0.5}]}],
-        "global_step": 7,
-        "assay": {"epochs": 0},
-    }
-    path = tmp_path / "last.ckpt"
-    DurableIO({}).save_checkpoint(good, path)
-    bad = torch.tensor([1.0, float("inf")])
-    changed = {"w": bad} if where == "state_dict" else [{**good[where][0], "state": {0: {"exp_avg": bad}}}]
-    with pytest.raises(Diverged, match=r"a weight became nan at step 8|became .* at step 8") as stop:
-        DurableIO({}).save_checkpoint({**good, where: changed, "global_step": 8}, path)
-    assert "optimizer.lr=0.05" in str(stop.value)
-    assert facts_of(path)["step"] == 7
-    DurableIO({}).remove_checkpoint(path)
+def test_a_folder_that_was_moved_away_is_not_made_again(tmp_path: Path) -> None:
+    with pytest.raises(WriteError, match="cannot be written: No such file or directory"):
+        saved(tmp_path / "moved" / "checkpoints" / "last.ckpt", 1)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_early_stop_outlives_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that had decided to stop and was then killed trains no further epoch when it is resumed."""
-    from tests.runs import config
+def test_what_is_no_file_or_is_not_there_has_no_step(tmp_path: Path) -> None:
+    (tmp_path / "last.ckpt").mkdir()
+    assert saved_step(tmp_path / "last.ckpt") is None and saved_step(tmp_path / "best.ckpt") is None
+    with pytest.raises(UserError, match="no undamaged checkpoint is left"):
+        load_verified(tmp_path / "last.ckpt")
 
-    stopping = "_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val/loss, patience: 0"
-    stop = f"+callbacks.stop={{{stopping}}}"
-    words = (stop, "trainer.max_epochs=9", "optimizer=sgd", "optimizer.lr=1e-9", "scheduler=none")
-    monkeypatch.setattr(module, "draw_figures", lambda *args: (_ for _ in ()).throw(KeyError("a crash")))
-    folder = train(tmp_path, *words, code=1)
-    epochs = result(folder)["epochs"]
-    assert result(folder)["status"] == "failed" and epochs < 9
-    monkeypatch.undo()
-    assert module.main(config(f"resume={folder}"), [f"resume={folder}"]) == 0
-    assert result(folder)["status"] == "completed" and result(folder)["epochs"] == epochs
+
+def test_code_is_refused_even_with_a_right_hash(tmp_path: Path) -> None:
+    """What is refused never falls back, and is never loaded in another way."""
+    path = saved(tmp_path / "last.ckpt", 1)
+    saved(path, 2, culprit=Path("a class that is no plain data"))
+    with pytest.raises(UserError, match="was refused: it is not a checkpoint of plain data"):
+        load_checkpoint(path)
+    saved(path, 3, hyper_parameters={"_instantiator": "os.system"})
+    with pytest.raises(UserError, match=r"names code to run \(_instantiator\)"):
+        load_checkpoint(path)
+
+
+def test_files_from_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "foreign.ckpt"
+    torch.save({"state_dict": {}}, path)
+    assert load_checkpoint(path) == {"state_dict": {}}
+    for wrong in ({"weights": 1}, {"state_dict": 3}, {"state_dict": {"w": "text"}}, [1]):
+        torch.save(wrong, path)
+        with pytest.raises(UserError, match="holds no `state_dict`"):
+            load_checkpoint(path)
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(UserError, match="was refused"):
+        load_checkpoint(path)
+    with pytest.raises(UserError, match="no undamaged checkpoint is left"):
+        load_checkpoint(tmp_path / "missing.ckpt")

@@ -20,7 +20,7 @@ def test_the_weights_are_those_of_a_bare_loop(tmp_path: Path, optimizer: str) ->
 
     parts = build_parts(config(*SHORT, *words), resolve(config(*SHORT).device))
     model, criterion = parts.classifier.model, nn.CrossEntropyLoss()
-    step = parts.classifier.make_optimizer(model.parameters())
+    step = parts.classifier.optimizer
     split: Any = parts.data.split("train")
     images, labels = split.tensors
     for epoch in range(2):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from assay.run.run import execute
+from assay.run.run import run_new
 from assay.run.signals import StopRequest
 from tests.runs import SHORT, config
 
@@ -15,7 +15,7 @@ def shown(tmp_path: Path, terminal: bool) -> str:
     out = StringIO()
     console = Console(file=out, force_terminal=terminal, width=120)
     words = [*SHORT, f"output_dir={tmp_path}"]
-    assert execute(config(*words), words, console, StopRequest()) == 0
+    run_new(config(*words), words, console, StopRequest())
     return out.getvalue()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from assay.data.order import epoch_generator, epoch_order
 
@@ -185,7 +185,3 @@ class TensorBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         return zip(self.features.split(self.size), self.labels.split(self.size), strict=True)
-
-
-def held_in_memory(dataset: Dataset[Any]) -> bool:
-    return isinstance(dataset, TensorDataset)

@@ -2,10 +2,8 @@
 
 import gzip
 import hashlib
-import shutil
 import zlib
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
@@ -24,10 +22,10 @@ def sha256(path: Path) -> str:
 
 def damaged(folder: Path, checksums: Mapping[str, str]) -> dict[str, str]:
     """Of the files in `checksums` (name to SHA-256) those missing or different, each with what is there."""
-    found = {
+    digests = {
         name: sha256(folder / name) if (folder / name).is_file() else "no such file" for name in checksums
     }
-    return {name: what for name, what in found.items() if what != checksums[name]}
+    return {name: digest for name, digest in digests.items() if digest != checksums[name]}
 
 
 def ensure(folder: Path, checksums: Mapping[str, str]) -> None:
@@ -63,46 +61,41 @@ def fetch(folder: Path, checksums: Mapping[str, str], mirrors: Sequence[str]) ->
     with FileLock(folder / ".lock"):
         for name, digest in checksums.items():
             if not (folder / name).exists():
-                _fetch(folder / name, digest, [f"{mirror.rstrip('/')}/{name}" for mirror in mirrors])
+                _replace(folder / name, _download([f"{one.rstrip('/')}/{name}" for one in mirrors], digest))
 
 
-def _fetch(target: Path, digest: str, addresses: Sequence[str]) -> None:
+def _download(addresses: Sequence[str], digest: str) -> bytes:
     failures: list[str] = []
     for address in addresses:
         try:
-            with _scratch(target) as scratch:
-                with urlopen(address, timeout=TIMEOUT) as response, scratch.open("wb") as file:
-                    shutil.copyfileobj(response, file)
-                with scratch.open("rb") as file:
-                    found = hashlib.file_digest(file, "md5").hexdigest()
-                if found != digest:
-                    raise OSError(f"its MD5 is {found}, not {digest}")
-                scratch.replace(target)
-                return
+            with urlopen(address, timeout=TIMEOUT) as response:
+                content: bytes = response.read()
+            got = hashlib.md5(content, usedforsecurity=False).hexdigest()
+            if got == digest:
+                return content
+            failures.append(f"{address}: its MD5 is {got}, not {digest}")
         except (OSError, HTTPException) as error:
             failures.append(f"{address}: {error}")
     raise OSError("; ".join(failures))
 
 
 def _extract(packed: Path, target: Path) -> None:
-    """Extract beside the target and rename over it: a killed run leaves no half file under the real name."""
     if not packed.is_file():
         return  # `ensure` reports the target as missing
     try:
-        with _scratch(target) as scratch:
-            with gzip.open(packed) as source, scratch.open("wb") as file:
-                shutil.copyfileobj(source, file)
-            scratch.replace(target)
+        _replace(target, gzip.decompress(packed.read_bytes()))
     except (EOFError, gzip.BadGzipFile, zlib.error):
         target.unlink(missing_ok=True)  # the .gz is damaged: `ensure` reports it
 
 
-@contextmanager
-def _scratch(target: Path) -> Generator[Path]:
-    """A name beside the target, for the holder of the lock; what a killed holder left is removed."""
+def _replace(target: Path, content: bytes) -> None:
+    """Write beside the target and rename over it: a killed run leaves no half file under the real name.
+
+    The holder of the lock alone comes here, so what a killed holder left beside the target is overwritten.
+    """
     scratch = target.with_name(f".{target.name}.part")
-    scratch.unlink(missing_ok=True)
     try:
-        yield scratch
+        scratch.write_bytes(content)
+        scratch.replace(target)
     finally:
         scratch.unlink(missing_ok=True)

@@ -21,8 +21,6 @@ BatchSize = Annotated[int, Field(ge=1, description="samples in one optimizer ste
 ValSize = Annotated[int, Field(ge=1, le=59_999, description="training images kept for validation")]
 Workers = Annotated[int, Field(ge=0, description="processes that load samples when not in memory")]
 InMemory = Annotated[bool | Literal["auto"], Field(description="hold all images as one tensor")]
-# what this process has read: the jobs of a sweep share it, for reading takes as long as a small epoch
-HELD: dict[tuple[object, ...], tuple[TensorDataset, list[int]]] = {}
 
 
 class Images(Source):
@@ -75,17 +73,6 @@ class Images(Source):
             scale = transforms.Compose([transforms.ToTensor(), transforms.Normalize(self.mean, self.std)])
             raw = self.reader(str(self.root), train=split != "test", transform=scale)
             return Subset(raw, self._chosen(split, len(raw)).tolist())
-        key = (type(self), self.root.absolute(), split, self.val_size)
-        held, versions = HELD.get(key, (None, []))
-        if held is None or [tensor._version for tensor in held.tensors] != versions:  # written to since
-            for old in list(HELD)[:-2]:  # three splits at most: they are of one data set
-                del HELD[old]
-            held = self._tensors(split)
-            HELD[key] = held, [tensor._version for tensor in held.tensors]
-        return held
-
-    @torch.inference_mode(mode=False)  # a tensor made in that mode has no version
-    def _tensors(self, split: Split) -> TensorDataset:
         raw = self.reader(str(self.root), train=split != "test")
         chosen = self._chosen(split, len(raw))
         pixels = raw.data[chosen].unsqueeze(1).float()  # (samples, 1, 28, 28)

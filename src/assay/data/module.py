@@ -9,20 +9,11 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
-from assay.data.batches import (
-    EpochPlan,
-    Share,
-    StreamedExecutions,
-    TensorBatches,
-    TensorExecutions,
-    held_in_memory,
-)
+from assay.data.batches import EpochPlan, Share, StreamedExecutions, TensorBatches, TensorExecutions
 from assay.data.source import Source, Split
 from assay.errors import UserError
 
-EVALUATION_BATCH = (
-    1_000  # samples; large enough to be fast, small enough for a cache and for a CNN's activations
-)
+EVALUATION_BATCH = 1_000  # samples; large enough to be fast, small enough for a cache and a CNN's activations
 Limit = int | float | None
 
 
@@ -58,7 +49,7 @@ class DataModule(LightningDataModule):
 
     @property
     def num_batches(self) -> int:
-        """Training batches, and so optimizer steps, of one epoch."""
+        """Training batches, and so optimizer steps, of one epoch; of a share at least one."""
         everything = math.ceil(self._size("train") / self.source.batch_size)
         return max(1, _limited(everything, self.limits.train))
 
@@ -77,7 +68,7 @@ class DataModule(LightningDataModule):
             seed=self.seed,
             max_steps=self.limits.max_steps,
         )
-        if held_in_memory(dataset):
+        if isinstance(dataset, TensorDataset):
             return TensorExecutions(self._on_device(dataset), plan, share, self._position)
         workers, convert = self.source.num_workers, self._convert
         return StreamedExecutions(dataset, workers, device, convert, plan, share, self._position)
@@ -92,7 +83,7 @@ class DataModule(LightningDataModule):
         dataset, share = self.split(name), self._share
         batches = _limited(math.ceil(self._size(name) / self.source.batch_size), limit)
         used = range(self._size(name))[: batches * self.source.batch_size][share.rank :: share.world_size]
-        if held_in_memory(dataset):
+        if isinstance(dataset, TensorDataset):
             part = slice(used.start, used.stop, used.step)
             return TensorBatches([tensor[part] for tensor in self._on_device(dataset)], EVALUATION_BATCH)
         return DataLoader(
@@ -108,9 +99,8 @@ class DataModule(LightningDataModule):
             return min(size, self.limits.overfit * self.source.batch_size)
         return size
 
-    def _on_device(self, dataset: Dataset[Any]) -> list[Tensor]:
-        tensors = cast(TensorDataset, dataset).tensors
-        return [self._convert(tensor).to(self._device) for tensor in tensors]
+    def _on_device(self, dataset: TensorDataset) -> list[Tensor]:
+        return [self._convert(tensor).to(self._device) for tensor in dataset.tensors]
 
     def _convert(self, tensor: Tensor) -> Tensor:
         """To the precision of the weights, where `device.precision` says so."""

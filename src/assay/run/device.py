@@ -1,12 +1,12 @@
 """What hardware is here, why CUDA is not, and what the device config means on this machine."""
 
+import os
+import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from assay.config.schema import DeviceConfig
 from assay.errors import UserError
@@ -56,25 +56,39 @@ def _nvidia_driver() -> bool:
 
 
 @dataclass(frozen=True)
+class Launch:
+    """The processes that a launcher such as torchrun has started for one run; this one is `rank`."""
+
+    rank: int
+    world_size: int
+    per_node: int
+
+
+def launched() -> Launch | None:
+    """What torchrun's environment variables say; None for a process that stands alone."""
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    if not all(name in os.environ for name in names) or os.environ["WORLD_SIZE"] == "1":
+        return None
+    return Launch(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")))
+
+
+@dataclass(frozen=True)
 class Device:
     """The device config as it applies to this machine."""
 
     accelerator: str  # cpu, gpu or mps: never auto
-    count: int
+    count: int  # of all machines, one process each
     precision: str
-    strategy: str
     deterministic: bool
     name: str
     gpu: int = 0  # the one that is used where a single one is
+    per_node: int = 1  # of `count`, those of this machine
+    launched: bool = False  # whether a launcher has started the processes
 
     @property
     def single(self) -> int | list[int]:
         """One device, as Lightning's Trainer wants it named."""
         return [self.gpu] if self.accelerator == "gpu" else 1
-
-    @property
-    def all(self) -> int | list[int]:
-        return self.single if self.count == 1 else self.count
 
 
 def resolve(config: DeviceConfig, place: Place = WHOLE) -> Device:
@@ -86,17 +100,36 @@ def resolve(config: DeviceConfig, place: Place = WHOLE) -> Device:
         raise UserError(f"device: no GPU can be used: {why_no_cuda(probe_cuda())}\ndevice=cpu works here")
     if accelerator == "mps" and not _mps():
         raise UserError("device: no Apple GPU (MPS) can be used on this machine\ndevice=cpu works here")
-    available = torch.cuda.device_count() if accelerator == "gpu" else 1
-    count = config.devices if config.devices != "auto" else available
-    if accelerator != "cpu" and count > available:
-        raise UserError(f"device.devices: {count} were asked for, {available} are here")
     if config.precision in ("16-mixed", "16-true") and accelerator == "cpu":
         raise UserError(
             f"device.precision: {config.precision} needs a GPU; on the CPU use bf16-mixed or 32-true"
         )
+    launch = launched()
+    count = _count(config.devices, accelerator, launch)
     gpu = place.gpu or 0
     name = _name(accelerator, gpu)
-    return Device(accelerator, count, config.precision, config.strategy, config.deterministic, name, gpu)
+    total = launch.world_size if launch else count
+    values = accelerator, total, config.precision, config.deterministic, name, gpu, count
+    return Device(*values, launched=launch is not None)
+
+
+def _count(asked: int | str, accelerator: str, launch: Launch | None) -> int:
+    """How many devices of this machine the run uses."""
+    available = torch.cuda.device_count() if accelerator == "gpu" else 1
+    if launch and asked not in ("auto", launch.per_node):
+        raise UserError(
+            f"device.devices={asked}: the launcher has started {launch.per_node} processes on this machine\n"
+            "type device=ddp, which takes them as they are"
+        )
+    if launch is None and asked == "auto" and accelerator == "cpu":
+        raise UserError(
+            "device.devices=auto: on the CPU it must be said how many processes share the work\n"
+            "for example device=ddp device.accelerator=cpu device.devices=2"
+        )
+    count = launch.per_node if launch else available if asked == "auto" else int(asked)
+    if accelerator != "cpu" and count > available:
+        raise UserError(f"device.devices: {count} were asked for, {available} are here")
+    return count
 
 
 def _mps() -> bool:
@@ -115,24 +148,17 @@ def cpu_name() -> str:
         for line in info.read_text().splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
-    import platform
-
     return platform.processor() or platform.machine()
 
 
-def choose_threads(
-    config: DeviceConfig, model: nn.Module, in_shape: tuple[int, ...], batch_size: int, at_most: int
-) -> int:
+def choose_threads(config: DeviceConfig, forward_flop: float, at_most: int) -> int:
     """One thread for each 16 MFLOP of a training step, but `at_most` so many.
 
     A rule, not a trial run: the number of threads changes the last bits of a sum, and the same command must
     give the same weights. Measured on two cores: a 784-128-10 step of 64 samples has 39 MFLOP, and a second
-    thread makes it 1.2 to 1.3 times as fast.
+    thread makes it 1.2 to 1.3 times as fast. `forward_flop` are those of one batch.
     """
     if config.threads != "auto":
         return config.threads
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model.eval()(torch.zeros(2, *in_shape))
-    model.train()
-    step_flop = counter.get_total_flops() / 2 * batch_size * 3  # backward costs about twice forward
+    step_flop = forward_flop * 3  # backward costs about twice forward
     return max(1, min(round(step_flop / FLOP_PER_THREAD), at_most))

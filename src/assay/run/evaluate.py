@@ -5,68 +5,50 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch.utils.data import TensorDataset
 
 from assay.config.schema import TrainConfig
 from assay.run.device import Device
-from assay.run.folder import RunFolder
 from assay.run.parts import Parts, make_trainer
-from assay.run.weights import load_weights
 from assay.training import figures
-from assay.training.record import History, MetricsFile, evaluation
+from assay.training.history import History, MetricsFile, evaluation
 from assay.training.tensorboard import TensorBoard
 
 log = logging.getLogger(__name__)
 
 
 def evaluate(
-    stage: Literal["validate", "test"],
-    config: TrainConfig,
-    folder: RunFolder,
-    device: Device,
-    parts: Parts,
-    checkpoint: Path,
-    history: History,
-    view: TensorBoard,
-) -> None:
-    """Loss and accuracy of one checkpoint on one split, by one process, into the run's books."""
-    load_weights(parts.classifier, checkpoint)
+    stage: Literal["validate", "test"], config: TrainConfig, device: Device, parts: Parts, folder: Path
+) -> dict[str, float]:
+    """Loss and accuracy on one split of the weights that the classifier has, by one process."""
     trainer = make_trainer(
         config,
         device,
-        folder.path,
+        folder,
         devices=device.single,
         logger=False,
         enable_checkpointing=False,
-        plugins=[LightningEnvironment()],  # and not SLURM's, whatever started this process
+        plugins=[LightningEnvironment()],  # and not SLURM's or torchrun's, whatever started this process
         max_epochs=1,
     )  # fmt: skip
     run, split = (trainer.test, "test") if stage == "test" else (trainer.validate, "val")
     run(parts.classifier, datamodule=parts.data, verbose=False)
-    metrics = evaluation(trainer, parts.classifier, split)
-    if metrics is None:
-        return
-    folder.update(metrics=folder.result["metrics"] | metrics)
-    if stage == "test":
-        _write_test_row(folder, history, metrics, view)
+    return evaluation(trainer, parts.classifier, split) or {}
 
 
-def _write_test_row(
-    folder: RunFolder, history: History, metrics: dict[str, float], view: TensorBoard
-) -> None:
+def write_test_row(folder: Path, history: History, metrics: dict[str, float], view: TensorBoard) -> None:
     """The test's row, at the step of the checkpoint that was tested."""
     step, epoch = int(history.best.get("step", 0)), int(history.best.get("epoch", 0))
-    file = MetricsFile(folder.path / "metrics.csv", keep_rows=history.rows)
+    file = MetricsFile(folder / "metrics.csv", keep_rows=history.rows)
     file.append({"epoch": epoch, "step": step, "seconds": history.seconds, **metrics})
     file.close()
     view.log_metrics(metrics, step)
 
 
-def draw_figures(folder: RunFolder, parts: Parts, view: TensorBoard) -> None:
+def draw_figures(folder: Path, history: History, parts: Parts, view: TensorBoard) -> None:
     """Pictures of what the run's files and its last test hold."""
-    step = folder.result["steps"]
-    drawn = {"curves": figures.curves(folder.path / "metrics.csv")} if folder.result["epochs"] else {}
+    drawn = {"curves": figures.curves(folder / "metrics.csv")} if history.last else {}
     if parts.classifier.tested:
         logits = torch.cat([logits for logits, _ in parts.classifier.tested])
         labels = torch.cat([labels for _, labels in parts.classifier.tested])
@@ -76,8 +58,8 @@ def draw_figures(folder: RunFolder, parts: Parts, view: TensorBoard) -> None:
             drawn["mistakes"] = figures.mistakes(samples.tensors[0], logits, labels)
     for name, figure in drawn.items():
         pixels = figures.pixels(figure)
-        view.log_image(name, pixels, step)
+        view.log_image(name, pixels, int(history.last.get("step", 0)))
         try:
-            figures.save(pixels, folder.figures / f"{name}.png")
+            figures.save(pixels, folder / "figures" / f"{name}.png")
         except OSError as error:  # a view of the result, which stands without it
             log.warning("the picture %s.png cannot be written: %s", name, error)

@@ -1,36 +1,42 @@
-"""The fit stage, in this process or in one for each device."""
+"""The fit stage, in this process, in one for each device, or in those that a launcher has started."""
 
 import logging
 import os
 import signal
 import socket
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
 import torch.multiprocessing as mp
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.callbacks import LambdaCallback
+from pytorch_lightning.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from rich.console import Console
 from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
 from assay.config.schema import TrainConfig
+from assay.config.redact import redact
 from assay.errors import Diverged, Interrupted, RunFailed, UserError
 from assay.run.device import Device
+from assay.run.folder import RunFolder, versions
+from assay.config.load import config_id, plain
 from assay.run.logs import logs_to
 from assay.run.memory import explained_out_of_memory
-from assay.run.parts import Parts, build_callbacks, build_loggers, build_parts, make_trainer
-from assay.run.resume import resume_point, settle
+from assay.run.parts import Parts, build_loggers, build_parts, make_trainer
+from assay.run.resume import resume_point
 from assay.run.signals import StopRequest, stop_requests
-from assay.training.checkpoint import Checkpoints, DurableIO
-from assay.training.durable import facts_of, load_verified, previous, sidecar
+from assay.training.history import History, Recorder
 from assay.training.progress import ProgressLine
-from assay.training.record import History, Recorder
+from assay.training.saving import Checkpoints, DurableIO
+from assay.training.state import follow_new_length
 from assay.training.tensorboard import TensorBoard
 
 log = logging.getLogger(__name__)
+PATIENCE = 20.0  # seconds that processes have to end after the first of them has
 
 
 @dataclass(frozen=True)
@@ -40,67 +46,63 @@ class FitJob:
     config: TrainConfig
     device: Device
     folder: Path
-    facts: dict[str, Any]  # for the sidecars of checkpoints
 
     @property
     def last(self) -> Path:
         return self.folder / "checkpoints" / "last.ckpt"
 
 
-def fit(job: FitJob, parts: Parts, console: Console, request: StopRequest, view: TensorBoard) -> History:
-    """Train to the end, from `last.ckpt` if there is one; on the number of devices that the job says.
+def fit_here(
+    job: FitJob,
+    parts: Parts,
+    console: Console,
+    request: StopRequest,
+    view: TensorBoard,
+    history: History,
+    state: dict[str, Any] | None = None,
+    on_first_save: Callable[[], None] = lambda: None,
+) -> None:
+    """Train to the end in this process, from `state` if there is one; `history` grows meanwhile.
 
     Raises `Interrupted` after saving, `Diverged`, or `RunFailed` when the memory does not suffice.
     """
-    point = resume_point(job.last, job.config)
-    if point is not None:
-        settle(job.last, point.state)
-    if job.device.count == 1:
-        return fit_here(job, parts, console, request, view)
-    _fit_in_processes(job, request)
-    history = saved_history(job.last)
-    assert history is not None
-    return history
-
-
-def saved_history(checkpoint: Path) -> History | None:
-    """What had been measured when the newest undamaged checkpoint was written; None where there is none."""
-    if not (checkpoint.exists() or previous(checkpoint).exists()):
-        return None
-    try:
-        state, _ = load_verified(checkpoint, map_location="cpu")
-    except UserError as error:
-        log.warning("%s", error)
-        return None
-    return History.from_state(state["callbacks"]["Recorder"])
-
-
-def fit_here(job: FitJob, parts: Parts, console: Console, request: StopRequest, view: TensorBoard) -> History:
-    config, trainer_config = job.config, job.config.trainer
-    recorder = Recorder(job.folder / "metrics.csv", trainer_config.log_every_n_steps)
-    steps, seconds = _every(trainer_config.checkpoint_every)
-    checkpoints = Checkpoints(job.last.parent, recorder, steps, seconds)
-    started = sidecar(job.last).exists()
+    trainer_config, device = job.config.trainer, job.device
+    recorder = Recorder(job.folder / "metrics.csv", trainer_config.log_every_n_steps, history)
+    metadata = {
+        "config_id": config_id(job.config),
+        "config": redact(plain(job.config)),
+        "versions": versions(),
+    }
+    checkpoints = Checkpoints(
+        job.last.parent, recorder, *_every(trainer_config.checkpoint_every), metadata, parts.total_steps,
+        on_first_save,
+    )  # fmt: skip
     if any(job.folder.glob("events.out.tfevents.*")):  # the points after the checkpoint are of a lost run
-        view.purge_step = facts_of(job.last)["step"] + 1 if started else 0
+        view.purge_step = state["global_step"] + 1 if state else 0
+    if state and state["assay"]["total_steps"] != parts.total_steps:
+        follow_new_length(state, parts.classifier.optimizer, parts.classifier.scheduler)
     trainer = make_trainer(
-        config,
-        job.device,
+        job.config,
+        device,
         job.folder,
-        devices=job.device.all,
-        strategy="auto" if job.device.count == 1 else "ddp",
+        devices=device.per_node if device.count > 1 else device.single,
+        num_nodes=device.count // device.per_node,
+        strategy="auto" if device.count == 1 else "ddp",
         max_epochs=parts.max_epochs,
         check_val_every_n_epoch=trainer_config.check_val_every_n_epoch,
         limit_val_batches=0 if trainer_config.limit_val_batches in (0, 0.0) else 1.0,
         detect_anomaly=trainer_config.detect_anomaly,
         profiler=trainer_config.profiler,
-        # this environment and no other: under SLURM, Lightning would take the job's signals for itself
-        plugins=[DurableIO(job.facts), LightningEnvironment()],
-        logger=[view, *build_loggers(config, job.folder)],
+        # these environments and no other: under SLURM, Lightning would take the job's signals for itself
+        plugins=[
+            DurableIO(state),
+            LightningEnvironment() if device.count == 1 else TorchElasticEnvironment(),
+        ],
+        logger=[view, *build_loggers(job.config, job.folder)],
         callbacks=[
             recorder,
             ProgressLine(console, recorder, parts.total_steps, parts.max_epochs),
-            *build_callbacks(config),
+            *parts.callbacks,
             LambdaCallback(on_train_start=lambda *_: request.take_sigterm()),
             checkpoints,
         ],
@@ -112,11 +114,11 @@ def fit_here(job: FitJob, parts: Parts, console: Console, request: StopRequest, 
 
     request.ask = ask
     try:
-        with explained_out_of_memory(config), kept_last(job.last):
+        with explained_out_of_memory(job.config), _kept_last(job.last):
             trainer.fit(
                 parts.classifier,
                 datamodule=parts.data,
-                ckpt_path=str(job.last) if started else None,
+                ckpt_path=str(job.last) if state else None,
                 weights_only=True,
             )
         if parts.classifier.stop_requested:  # asked after the last checkpoint
@@ -124,11 +126,10 @@ def fit_here(job: FitJob, parts: Parts, console: Console, request: StopRequest, 
     finally:
         request.ask = None
         recorder.close()
-    return recorder.history
 
 
 def _every(text: str | None) -> tuple[int | None, float | None]:
-    """`500 steps` or `60 seconds`, as the schema has judged it."""
+    """`500 steps` or `60 seconds`, as the schema has validated it."""
     if text is None:
         return None, None
     number, unit = text.split()
@@ -136,83 +137,126 @@ def _every(text: str | None) -> tuple[int | None, float | None]:
 
 
 @contextmanager
-def kept_last(last: Path) -> Generator[None]:
+def _kept_last(last: Path) -> Generator[None]:
     """Say of a run that diverges inside the block which finite checkpoint is left."""
     try:
         yield
     except Diverged as error:
-        left = (
+        kept = (
             f"the last finite checkpoint is kept: {last}" if last.exists() else "there is no checkpoint yet"
         )
-        raise Diverged(f"{error}\n{left}") from error
+        raise Diverged(f"{error}\n{kept}") from error
 
 
-def _fit_in_processes(job: FitJob, request: StopRequest) -> None:
-    """One process a device, each with the same code as a single one; the first failure is raised here."""
+def fit_rank(job: FitJob, rank: int, request: StopRequest) -> None:
+    """The part of a fit of several processes that one of them does; all read the same checkpoint."""
+    folder = RunFolder.open(job.folder)
+    point = resume_point(folder, job.config)
+    name = "log.txt" if rank == 0 else f"log-process-{rank}.txt"
+    history, state = (point.history(), point.state) if point else (History(), None)
+    view = TensorBoard(job.folder)
+    with logs_to(job.folder / name):
+        try:
+            parts = build_parts(job.config, job.device, rank)
+            fit_here(job, parts, Console(), request, view, history, state, folder.mark_checkpoint)
+        except Exception:
+            log.exception("process %d failed", rank)
+            raise
+        finally:
+            view.close()
+
+
+def fit_in_processes(job: FitJob, request: StopRequest) -> None:
+    """One process a device of this machine, each with the same code as a single one.
+
+    The first failure is raised here. A process that is stopped alone stops all: that is `Interrupted`.
+    """
     context = mp.get_context("spawn")
     outcomes = context.SimpleQueue()
-    processes = start_processes(
-        _fit_rank, (job, _free_port(), outcomes), job.device.count, join=False, start_method="spawn"
-    )
+    arguments = (job, _free_port(), outcomes)
+    processes = start_processes(_spawned, arguments, job.device.count, join=False, start_method="spawn")
     assert processes is not None
 
     def ask(signum: int) -> None:
         for pid in processes.pids():
-            os.kill(pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it has just ended by itself
+                os.kill(pid, signal.SIGTERM)
 
     request.ask = ask
+    ended: list[BaseException] = []
+    give_up = float("inf")
     try:
-        while not processes.join(timeout=1.0):
-            pass
+        while time.monotonic() < give_up and not processes.join(timeout=0.5):
+            if not outcomes.empty():
+                ended.append(outcomes.get())
+                give_up = min(give_up, time.monotonic() + PATIENCE)
     except ProcessExitedException as error:
-        if not outcomes.empty():
-            raise outcomes.get() from None
-        raise RunFailed(f"a training process ended without a word: {error}") from error
+        if outcomes.empty() and not ended:
+            raise RunFailed(f"a training process ended without a word: {error}") from error
     finally:
         request.ask = None
         for pid in processes.pids():  # none may outlive the run, also after a second Ctrl-C
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-    if request.received is not None:
-        raise Interrupted(request.received)
+    while not outcomes.empty():
+        ended.append(outcomes.get())
+    failures = [error for error in ended if not isinstance(error, Interrupted)]
+    if failures:
+        raise failures[0]
+    if ended:
+        raise Interrupted(request.received or ended[0].args[0])
 
 
-def _fit_rank(rank: int, job: FitJob, port: int, outcomes: Any) -> None:
-    os.environ |= {
-        "LOCAL_RANK": str(rank),  # so that Lightning takes the processes as started
-        "NODE_RANK": "0",
-        "WORLD_SIZE": str(job.device.count),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }
-    name = "log.txt" if rank == 0 else f"log-process-{rank}.txt"
-    with stop_requests() as request, logs_to(job.folder / name):
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # a terminal's Ctrl-C reaches all: the parent passes it on
-        view = TensorBoard(job.folder)
-        try:
-            fit_here(job, build_parts(job.config, job.device, rank), Console(), request, view)
-        except Interrupted:
-            return
-        except Exception as error:
-            log.exception("process %d failed", rank)
-            outcomes.put(_sendable(error))
-            os._exit(1)  # the others wait for this one in a collective call
-        finally:
-            view.close()
+def _spawned(rank: int, job: FitJob, port: int, outcomes: Any) -> None:
+    """A process of `fit_in_processes`, with the environment that torchrun would give it."""
+    count = str(job.device.count)
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0", "WORLD_SIZE": count}
+    os.environ |= {"LOCAL_WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    try:
+        with stop_requests() as request:
+            # a terminal's Ctrl-C reaches all: the parent passes it on
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            fit_rank(job, rank, request)
+    except Interrupted as stop:
+        outcomes.put(stop)
+    except Exception as error:
+        outcomes.put(_sendable(error))
+        os._exit(1)  # the others wait for this one in a collective call
 
 
 def _sendable(error: Exception) -> Exception:
-    """The error without what cannot be sent to another process."""
-    return (
-        type(error)(*error.args)
-        if isinstance(error, RunFailed)
-        else RunFailed(f"{type(error).__name__}: {error}")
-    )
+    """The error as it can be sent to another process; a bug without its traceback, which is in the log."""
+    known = isinstance(error, (RunFailed, UserError))
+    return type(error)(str(error)) if known else RunFailed(f"{type(error).__name__}: {error}")
 
 
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def tell_others(job: FitJob | None) -> None:
+    """Rank 0 of a launcher's processes tells the others what to fit, or with None that there is nothing."""
+    if not dist.is_initialized():
+        dist.init_process_group()
+    dist.broadcast_object_list([job], src=0)
+
+
+def fit_as_told(rank: int, request: StopRequest) -> None:
+    """What the launcher's other processes do: wait for rank 0's word, and fit with it.
+
+    Raises `UserError` where the run folder, which rank 0 has made, cannot be seen from here.
+    """
+    dist.init_process_group()
+    word: list[Any] = [None]
+    dist.broadcast_object_list(word, src=0)
+    job: FitJob | None = word[0]
+    try:
+        if job is not None and not job.folder.is_dir():
+            raise UserError(f"output_dir: {job.folder} is not here: all machines of a run must share it")
+        if job is not None:
+            with suppress(Interrupted):  # rank 0 says it, once the record is written
+                fit_rank(job, rank, request)
+    finally:
+        dist.destroy_process_group()

@@ -1,14 +1,18 @@
-"""The run folder: made once, never shared; `result.json` replaced whole from the first second on."""
+"""The run folder: made once, never shared; `result.json` replaced whole from the first second on. Needs no torch."""
 
 import hashlib
 import json
+import logging
+import os
 import platform
 import secrets
 import shlex
+import shutil
 import subprocess
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -16,65 +20,114 @@ from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ValidationError
 
 from assay.config.explain import PROJECT
+from assay.config.schema import TrainConfig
 from assay.config.redact import redact, redact_text
 from assay.errors import UserError
+from assay.config.load import config_id, plain
 from assay.run.process import is_alive, this_process
 from assay.run.signals import slurm_job
-from assay.training.atomic import remove_strays, write_durably
+from assay.training.atomic import WriteError, remove_strays, write_durably
 
-__all__ = ["RunFolder", "git_state", "is_alive", "provenance", "versions"]
+log = logging.getLogger(__name__)
 PACKAGES = (
     *("assay", "torch", "torchvision", "pytorch-lightning"),
     *("hydra-core", "omegaconf", "tensorboard", "numpy"),
 )
 LOCK_PATIENCE = 10.0  # seconds; children of a killed run keep its lock until they notice
+FILES = ("result.json", "config.yaml", "overrides.yaml", "metrics.csv", "log.txt", ".lock")
+FOLDERS = ("checkpoints", "figures")
+OWN_CHECKPOINTS = ("checkpoints/last.ckpt", "checkpoints/best.ckpt")
 
 
+class Process(BaseModel):
+    """Which process has, or had, the run; see `this_process`."""
+
+    pid: int
+    host: str
+
+
+class Seconds(BaseModel):
+    total: float
+    fit: float | None
+    epochs: list[float]
+
+
+class Device(BaseModel):
+    threads: int
+
+
+class Result(BaseModel):
+    """What of `result.json` is read again; its other keys are for people and other programs."""
+
+    status: str
+    process: Process
+    error: str | None = None
+    metrics: dict[str, float] = {}
+    epochs: int = 0
+    steps: int = 0
+    seconds: Seconds | None = None
+    samples_per_second: float | None = None
+    device: Device | None = None
+    overrides: list[str] = []
+    checkpoint: str | None = None
+    resumed: int = 0
+
+
+@dataclass
 class RunFolder:
-    """One run's files on disk."""
+    """One run's files on disk. `result` is what `result.json` says; only `update` changes it."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.result: dict[str, Any] = {}
+    path: Path
+    result: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @classmethod
-    def create(cls, output_dir: Path, name: str | None) -> "RunFolder":
-        """A new folder under `output_dir`/runs; two runs started in the same second get two.
+    def create(cls, output_dir: Path, config: TrainConfig, overrides: Sequence[str]) -> "RunFolder":
+        """A new folder under `output_dir`/runs, there with its config or not at all.
 
-        Raises `UserError` where it cannot be made.
+        Two runs started in the same second get two. Raises `UserError` where it cannot be made.
         """
         moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         while True:
-            path = output_dir / "runs" / "-".join([moment, *filter(None, [name]), secrets.token_hex(3)])
+            name = "-".join([moment, *filter(None, [config.name]), secrets.token_hex(3)])
+            folder, scratch = output_dir / "runs" / name, output_dir / "runs" / f".{name}.{os.getpid()}.tmp"
             try:
-                path.mkdir(parents=True)
+                scratch.mkdir(parents=True)
+                cls(scratch).write_config(config, overrides)
+                scratch.rename(folder)
             except OSError as error:
-                if path.is_dir():
+                shutil.rmtree(scratch, ignore_errors=True)
+                if folder.exists():
                     continue
+                if isinstance(error, WriteError):
+                    raise
                 raise UserError(
                     f"output_dir: {output_dir} cannot be written to: {error.strerror or error}\n"
                     "set output_dir to a folder that you may write to"
                 ) from error
-            return cls(path)
+            return cls(folder)
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
         """An existing folder, with what its `result.json` says; nothing, if it was killed before that.
 
-        Raises `UserError` for what is no run folder.
+        Raises `UserError` for what is no run folder, and for a damaged `result.json`.
         """
-        folder = cls(path)
+        file = path / "result.json"
         try:
-            folder.result = json.loads((path / "result.json").read_text(encoding="utf-8"))
-            _ = folder.result["status"], folder.result["process"]["pid"]
-        except FileNotFoundError:
+            result = json.loads(file.read_bytes())
+            Result.model_validate(result)
+        except (FileNotFoundError, NotADirectoryError):
             if not (path / "config.yaml").is_file():
-                raise UserError(f"{path}: no run folder: it has no result.json") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path / 'result.json'} cannot be read: {error!r}") from None
-        return folder
+                raise UserError(f"{path}: no run folder: it has no result.json and no config.yaml") from None
+            return cls(path)
+        except (OSError, ValueError, RecursionError) as error:
+            raise UserError(
+                f"{file} cannot be read: {_reason(error)}\nmove it away: the run can be resumed without it"
+            ) from None
+        return cls(path, result)
 
     @property
     def status(self) -> str:
@@ -99,18 +152,39 @@ class RunFolder:
     def claimed(self) -> Generator[None]:
         """Hold the folder inside the block. Raises `UserError`, with the holder, if another process has it.
 
-        What a killed holder left half-written is removed.
+        What a killed holder left half-written is removed. A file system without locks costs a warning: there
+        the pid in `result.json` is all that keeps two commands apart.
         """
+        self._check_kinds()
         lock = self._lock()
         try:
             lock.acquire(timeout=LOCK_PATIENCE if self.result and not self.is_held() else 0)
         except Timeout:
             raise UserError(self._held()) from None
+        except OSError as error:
+            log.warning("%s cannot be locked (%s): do not resume it twice at once", self.path, error.strerror)
         try:
             remove_strays(self.path)
             yield
         finally:
             lock.release()
+
+    def _check_kinds(self) -> None:
+        """Raises `UserError` where something else stands in the place of one of the run's files."""
+        if not self.path.is_dir():
+            raise UserError(f"{self.path}: no such folder")
+        wrong = [
+            self.path / one for one in FOLDERS if (self.path / one).exists() > (self.path / one).is_dir()
+        ]
+        wrong += [
+            self.path / one for one in FILES if (self.path / one).exists() > (self.path / one).is_file()
+        ]
+        if wrong:
+            raise UserError(f"{wrong[0]} is {'a folder' if wrong[0].is_dir() else 'no folder'}\nmove it away")
+        files = [self.path / one for one in FILES if (self.path / one).exists()]
+        closed = [one for one in files if not os.access(one, os.R_OK | os.W_OK)]
+        if closed:
+            raise UserError(f"{closed[0]} may not be read and written\nchange its permissions: chmod u+rw")
 
     def _lock(self) -> FileLock:
         return FileLock(self.path / ".lock", is_singleton=False)
@@ -125,29 +199,63 @@ class RunFolder:
         )
 
     @property
-    def overrides(self) -> list[str]:
-        """The words that the run was started with."""
-        return yaml.safe_load((self.path / "overrides.yaml").read_text(encoding="utf-8"))
-
-    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
     @property
-    def figures(self) -> Path:
-        return self.path / "figures"
+    def last(self) -> Path:
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
 
     def update(self, **values: Any) -> None:
-        """Replace `result.json` with these values changed."""
+        """Replace `result.json` with these values changed; raises `WriteError`, and keeps them all the same."""
         self.result |= values
         text = json.dumps(self.result, indent=2, allow_nan=False, default=str)
         write_durably(self.path / "result.json", text.encode())
 
-    def write_config(self, resolved: Mapping[str, Any], overrides: list[str]) -> None:
+    def mark_checkpoint(self) -> None:
+        """Say that there is a checkpoint to go on from, so that one that is lost later is missed."""
+        if self.result.get("checkpoint") not in OWN_CHECKPOINTS:
+            self.update(checkpoint=OWN_CHECKPOINTS[0])
+
+    def write_config(self, config: TrainConfig, overrides: Sequence[str]) -> None:
         """`config.yaml` last: a folder that has it can be resumed."""
-        for name, content in {"overrides.yaml": overrides, "config.yaml": dict(resolved)}.items():
+        for name, content in {"overrides.yaml": list(overrides), "config.yaml": plain(config)}.items():
             text = yaml.safe_dump(redact(content), sort_keys=False)
             write_durably(self.path / name, text.encode())
+
+
+def record_failure(
+    folder: RunFolder, config: TrainConfig, overrides: Sequence[str], status: str, error: str
+) -> None:
+    """Say in the folder how a run ended that could not say it itself, as completely as any run does."""
+    if not (folder.path / "config.yaml").exists():
+        folder.write_config(config, overrides)
+    folder.update(**(blank_result(config, overrides) | folder.result | {"status": status, "error": error}))
+
+
+def blank_result(config: TrainConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    """The result of a run that has just begun."""
+    return {
+        "status": "running",
+        "error": None,
+        "metrics": {},
+        "epochs": 0,
+        "steps": 0,
+        "seconds": {"total": 0.0, "fit": None, "test": None, "epochs": []},
+        "samples_per_second": None,
+        "seed": config.seed,
+        "overrides": redact(list(overrides)),
+        "resumed": 0,
+        "config_id": config_id(config),
+        "device": None,
+        "data": None,
+        "checkpoint": config.ckpt,
+        **provenance(),
+    }
 
 
 def provenance() -> dict[str, Any]:
@@ -182,3 +290,10 @@ def git_state() -> dict[str, Any] | None:
 def _git(*words: str) -> str:
     command = ["git", "-C", str(PROJECT), *words]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    return f"{type(error).__name__}: {error}"

@@ -1,6 +1,5 @@
-"""Out of memory: what was asked, the most that was used, and what to try; and the memory given back."""
+"""Out of memory: what was asked, the most that was used, and what to try."""
 
-import gc
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -49,10 +48,3 @@ def peak_bytes(on_gpu: bool) -> int:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def give_back_memory() -> None:
-    """Free what a failed run leaves in reference cycles, so that the next one in this process can have it."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

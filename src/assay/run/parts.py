@@ -1,8 +1,7 @@
-"""From the judged config to the objects of a run; behind this door nothing knows the config."""
+"""From the validated config to the objects of a run, each built once; behind this door nothing knows the config."""
 
 import random
 import tempfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -12,13 +11,13 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers.logger import Logger
 from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.flop_counter import FlopCounterMode
 
 from assay.config.schema import TrainConfig
 from assay.config.components import build
 from assay.data.module import DataModule, Limits
 from assay.data.source import Source
+from assay.errors import UserError
 from assay.run.device import Device, choose_threads
 from assay.run.place import WHOLE, Place, usable_cores
 from assay.training.classifier import Classifier
@@ -26,10 +25,11 @@ from assay.training.classifier import Classifier
 
 @dataclass(frozen=True)
 class Parts:
-    """A run's network and data, and what the run must know of them."""
+    """A run's network, data and callbacks, and what the run must know of them."""
 
     data: DataModule
     classifier: Classifier
+    callbacks: list[Callback]
     max_epochs: int
     total_steps: int
     threads: int
@@ -44,44 +44,57 @@ def seed_everything(seed: int) -> None:
 
 
 def build_parts(config: TrainConfig, device: Device, rank: int = 0, place: Place = WHOLE) -> Parts:
-    """Network, optimizer and data of one process. Raises `UserError` before anything is written."""
+    """Network, optimizer, schedule, callbacks and data of one process, before anything is written.
+
+    Raises `UserError` for values that a constructor refuses; what else their code raises passes.
+    """
     source = cast(Source, build(config.data, "data", seed=config.seed))
     digest = source.prepare()
     data = DataModule(source, config.seed, config.trainer.steps_per_execution, _limits(config))
-    seed_everything(config.seed)
-    network = cast(
-        nn.Module, build(config.model, "model", in_shape=source.in_shape, num_classes=source.num_classes)
-    )
-    cores = place.threads or usable_cores() // device.count
-    threads = choose_threads(config.device, network, source.in_shape, source.batch_size, cores)
-    torch.set_num_threads(threads)
     total_steps = data.total_steps(config.trainer.max_epochs)
-
-    def make_optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
-        return cast(Optimizer, build(config.optimizer, "optimizer", params=parameters))
-
-    def make_scheduler(optimizer: Optimizer) -> LRScheduler | None:
-        if config.scheduler is None:
-            return None
-        return cast(
-            LRScheduler | None,
-            build(config.scheduler, "scheduler", optimizer=optimizer, total_steps=total_steps),
-        )
-
-    classifier = Classifier(
-        network,
-        make_optimizer,
-        make_scheduler,
-        config.trainer.gradient_clip_val,
-        config.trainer.gradient_clip_algorithm,
-    )
+    seed_everything(config.seed)
+    shape, classes = source.in_shape, source.num_classes
+    network = cast(nn.Module, build(config.model, "model", in_shape=shape, num_classes=classes))
+    optimizer: Any = build(config.optimizer, "optimizer", params=network.parameters())
+    scheduler: Any = None
+    if config.scheduler is not None:
+        scheduler = build(config.scheduler, "scheduler", optimizer=optimizer, total_steps=total_steps)
+    clip = config.trainer.gradient_clip_val, config.trainer.gradient_clip_algorithm
+    classifier = Classifier(network, optimizer, scheduler, *clip)
+    callbacks = [
+        cast(Callback, build(node, f"callbacks.{name}")) for name, node in (config.callbacks or {}).items()
+    ]
+    cores = place.threads or usable_cores() // device.per_node
+    threads = choose_threads(config.device, source.batch_size * _flop_of_sample(network, source), cores)
+    torch.set_num_threads(threads)
     seed_everything(config.seed + rank)  # whatever building drew; processes must not share dropout masks
     max_epochs = -(-total_steps // data.num_batches)
-    return Parts(data, classifier, max_epochs, total_steps, threads, digest)
+    return Parts(data, classifier, callbacks, max_epochs, total_steps, threads, digest)
+
+
+def _flop_of_sample(network: nn.Module, source: Source) -> float:
+    """Floating-point operations of one sample's forward pass.
+
+    Raises `UserError` where the network does not give one logit a class.
+    """
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        logits = network.eval()(torch.zeros(2, *source.in_shape))
+    network.train()
+    if tuple(logits.shape) != (2, source.num_classes):
+        raise UserError(
+            f"model: {type(network).__name__} gives {tuple(logits.shape)} for 2 samples of {source.in_shape}\n"
+            f"data has {source.num_classes} classes: (2, {source.num_classes}) is needed, one logit a class"
+        )
+    return counter.get_total_flops() / 2
 
 
 def _limits(config: TrainConfig) -> Limits:
     trainer = config.trainer
+    if "fit" in config.stages and trainer.limit_train_batches in (0, 0.0):
+        raise UserError(
+            "trainer.limit_train_batches=0 leaves nothing to train on\n"
+            "give at least 1, or leave fit out: 'stages=[test]' ckpt=<run>"
+        )
     return Limits(
         train=trainer.limit_train_batches,
         val=trainer.limit_val_batches,
@@ -102,12 +115,6 @@ def check_loggers(config: TrainConfig) -> None:
     """Raises `UserError` for a logger whose package is not installed, before a run folder is made."""
     with tempfile.TemporaryDirectory() as folder:
         build_loggers(config, Path(folder))
-
-
-def build_callbacks(config: TrainConfig) -> list[Callback]:
-    return [
-        cast(Callback, build(node, f"callbacks.{name}")) for name, node in (config.callbacks or {}).items()
-    ]
 
 
 def make_trainer(config: TrainConfig, device: Device, folder: Path, **settings: Any) -> Trainer:

@@ -5,18 +5,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import torch
-from torch import nn
-
 from assay.errors import UserError
 from assay.run.parts import Parts
 
-# last and best, the one before each, and the one that is being written
-CHECKPOINTS = 5
-OVERHEAD = 64 * 1024  # bytes of a checkpoint beside its tensors: generators, counters, sidecar
+CHECKPOINTS = 5  # last and best, the one before each, and the one that is being written
+OVERHEAD = 64 * 1024  # bytes of a checkpoint beside its tensors: generators, counters, config
 ROW = 1_000  # bytes of a row of metrics.csv with its points in TensorBoard's file
 PICTURES = 2 * 1024**2  # bytes: figures as PNG and in TensorBoard's file, config, log
-PROBE = 64  # numbers
+FILES = 24  # that a run makes, folders and those that are being written included
 
 
 def preflight(folder: Path, parts: Parts, log_every_n_steps: int) -> None:
@@ -25,22 +21,30 @@ def preflight(folder: Path, parts: Parts, log_every_n_steps: int) -> None:
     Leaves nothing behind. Device and data have been checked by what built `parts`.
     """
     there = _writable(folder)
+    if (folder / "checkpoints").is_dir():  # of a run that is resumed
+        _writable(folder / "checkpoints")
     needed = bytes_needed(parts, log_every_n_steps)
-    free = shutil.disk_usage(there).free
-    if free + _held(folder) < needed:
+    if shutil.disk_usage(there).free + _in_use(folder) < needed:
+        free = _size(shutil.disk_usage(there).free)
         raise UserError(
-            f"output_dir: the disk of {folder} has {_size(free)} free, this run needs up to {_size(needed)}\n"
+            f"output_dir: the disk of {folder} has {free} free, this run needs up to {_size(needed)}\n"
             f"({CHECKPOINTS} checkpoints of {_size(checkpoint_bytes(parts))} at worst, and the logs)\n"
             "make room, or set output_dir to a folder on another disk"
         )
+    disk = os.statvfs(there) if hasattr(os, "statvfs") else None
+    if disk is not None and disk.f_files and disk.f_favail < FILES:
+        raise UserError(
+            f"output_dir: the file system of {folder} has room for {disk.f_favail} more files, a run needs {FILES}\n"
+            "remove some (it has no inodes left), or set output_dir to a folder on another disk"
+        )
 
 
-def _held(folder: Path) -> int:
+def _in_use(folder: Path) -> int:
     """What the files of a run that is resumed take already; names of one file count once."""
     if not (folder / "result.json").exists():
         return 0
-    files = {(found := path.stat()).st_ino: found.st_size for path in folder.rglob("*") if path.is_file()}
-    return sum(files.values())
+    sizes = {(file := path.stat()).st_ino: file.st_size for path in folder.rglob("*") if path.is_file()}
+    return sum(sizes.values())
 
 
 def _writable(folder: Path) -> Path:
@@ -68,23 +72,11 @@ def bytes_needed(parts: Parts, log_every_n_steps: int) -> int:
 
 
 def checkpoint_bytes(parts: Parts) -> int:
-    """Weights, buffers and what the optimizer keeps for each weight."""
+    """The weights three times, for Adam keeps two numbers for each and no shipped optimizer more, and a margin."""
     network = parts.classifier.model
-    weights = sum(one.numel() * one.element_size() for one in network.parameters() if one.requires_grad)
-    fixed = sum(one.numel() * one.element_size() for one in network.parameters() if not one.requires_grad)
+    weights = sum(one.numel() * one.element_size() for one in network.parameters())
     buffers = sum(one.numel() * one.element_size() for one in network.buffers())
-    return int(weights * (1 + kept_per_weight(parts))) + fixed + buffers + OVERHEAD
-
-
-def kept_per_weight(parts: Parts) -> float:
-    """Numbers that the optimizer keeps for one weight: 2 for Adam, 1 for SGD with momentum; tried out."""
-    with torch.random.fork_rng(devices=[]):
-        probe = nn.Parameter(torch.zeros(PROBE))
-        probe.grad = torch.zeros(PROBE)
-        optimizer = parts.classifier.make_optimizer([probe])
-        optimizer.step()
-        kept = [value for value in optimizer.state[probe].values() if isinstance(value, torch.Tensor)]
-    return sum(tensor.numel() for tensor in kept if tensor.numel() >= PROBE) / PROBE
+    return 3 * weights + buffers + OVERHEAD
 
 
 def _size(count: int) -> str:

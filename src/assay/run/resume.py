@@ -1,11 +1,13 @@
-"""Configs and folders of earlier runs: what `resume=` and `ckpt=` stand for."""
+"""Configs, folders and checkpoints of earlier runs: what `resume=` and `ckpt=` stand for."""
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from assay.config.messages import show
 from assay.config.schema import TrainConfig
@@ -13,37 +15,45 @@ from assay.config.judge import judge
 from assay.config.redact import redact
 from assay.config.stored import FREE, differences, read_config, stored_config
 from assay.errors import CannotResume, UserError
-from assay.run.folder import RunFolder, versions
+from assay.run.folder import OWN_CHECKPOINTS, RunFolder, versions
 from assay.config.load import plain
 from assay.run.signals import slurm_job
-from assay.run.weights import checkpoint_file
-from assay.training.checkpoint import FORMAT
-from assay.training.durable import (
-    DamagedError,
+from assay.training.checkpoint import (
     copy_checkpoint,
-    facts_of,
+    load_checkpoint,
     load_verified,
     previous,
     restore_previous,
-    sidecar,
-    verify,
+    saved_step,
 )
+from assay.training.history import History
+from assay.training.saving import FORMAT
 
 log = logging.getLogger(__name__)
-FREE_HERE = ("name", "ckpt")  # of no effect on what is left to do
+LENGTH = ("trainer.max_epochs", "trainer.max_steps")
+# of no effect on what is left to do, or allowed to change, or warned of where it is noticed
+FREE_HERE = ("name", "ckpt", *LENGTH, "device.accelerator", "device.devices", "device.deterministic")
 
 
-def stored_run(config: TrainConfig, overrides: list[str]) -> tuple[TrainConfig, RunFolder | None]:
+def stored_run(config: TrainConfig, overrides: Sequence[str]) -> tuple[TrainConfig, RunFolder | None]:
     """For `resume`, and for `ckpt` of a run of ours: that run's own config, with what was typed on top."""
     if config.resume is not None:
         folder = resumable(config.resume, Path(config.output_dir))
-        stored = judge(TrainConfig, stored_config(folder.path, overrides))
-        last = folder.checkpoints / "last.ckpt"
-        begun = sidecar(last).exists() or previous(last).exists()
-        return replace(stored, resume=None, ckpt=None if begun else _started_from(folder)), folder
+        stored = judge(TrainConfig, stored_config(folder.path, list(overrides)))
+        # what it began with matters until it has a checkpoint of its own
+        return replace(stored, resume=None, ckpt=read_config(folder.path).get("ckpt")), folder
     if config.ckpt is not None:
         return started_from(config.ckpt, config, overrides), None
     return config, requeued(config, overrides)
+
+
+def is_complete(folder: RunFolder, config: TrainConfig) -> bool:
+    """Whether nothing is left to do of what the config asks for: neither longer training nor another stage."""
+    if folder.status != "completed":
+        return False
+    stored, trainer = read_config(folder.path), config.trainer
+    length = tuple(stored.get("trainer", {}).get(name) for name in ("max_epochs", "max_steps"))
+    return length == (trainer.max_epochs, trainer.max_steps) and set(config.stages) <= set(stored["stages"])
 
 
 def started_from(ckpt: str, config: TrainConfig, overrides: Sequence[str]) -> TrainConfig:
@@ -53,11 +63,6 @@ def started_from(ckpt: str, config: TrainConfig, overrides: Sequence[str]) -> Tr
     if not (origin / "config.yaml").is_file():
         return config
     return replace(judge(TrainConfig, stored_config(origin, overrides)), ckpt=str(path))
-
-
-def _started_from(folder: RunFolder) -> str | None:
-    """The weights that a run began with, which matter until it has a checkpoint of its own."""
-    return read_config(folder.path).get("ckpt")
 
 
 def resumable(resume: str, output_dir: Path) -> RunFolder:
@@ -76,7 +81,7 @@ def resumable(resume: str, output_dir: Path) -> RunFolder:
         )
     if folder.status == "diverged":
         raise UserError(
-            f"resume: {resume} has diverged, and would again: {folder.result['error'].splitlines()[0]}\n"
+            f"resume: {resume} has diverged, and would again: {str(folder.result['error']).partition(chr(10))[0]}\n"
             f"start a new run from its last finite weights, more slowly: ckpt={resume} optimizer.lr=..."
         )
     return folder
@@ -95,14 +100,14 @@ def _newest_unfinished(runs: Path) -> RunFolder:
     raise UserError(f"resume: there is no unfinished run in {runs}")
 
 
-def requeued(config: TrainConfig, overrides: list[str]) -> RunFolder | None:
+def requeued(config: TrainConfig, overrides: Sequence[str]) -> RunFolder | None:
     """The run that this very command had begun before SLURM put its job back into the queue."""
     job = slurm_job()
     if job is None or int(os.environ.get("SLURM_RESTART_COUNT", "0")) == 0:
         return None
     for result in sorted((Path(config.output_dir) / "runs").glob("*/result.json"), reverse=True):
         folder = RunFolder.open(result.parent)
-        if folder.result.get("slurm_job") == job and folder.overrides == redact(overrides):
+        if folder.result.get("slurm_job") == job and folder.result["overrides"] == redact(list(overrides)):
             print(f"resuming {folder.path}: job {job} was put back into the queue")
             return folder if folder.status in ("interrupted", "failed", "completed") else None
     return None
@@ -110,49 +115,68 @@ def requeued(config: TrainConfig, overrides: list[str]) -> RunFolder | None:
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """Where a run goes on."""
+    """Where a run goes on: the state of its newest undamaged checkpoint, read once."""
 
     state: dict[str, Any]
-    warnings: tuple[str, ...]
+    damage: str | None  # of the checkpoint after it
+    drift: str | None  # of the releases that it was written by
 
     @property
-    def step(self) -> int:
-        return self.state["global_step"]
+    def warnings(self) -> list[str]:
+        return [line for line in (self.damage, self.drift) if line]
+
+    def history(self) -> History:
+        """What had been measured when it was written."""
+        return History.from_state(self.state["callbacks"]["Recorder"])
 
 
-def resume_point(last: Path, config: TrainConfig) -> ResumePoint | None:
+def resume_point(folder: RunFolder, config: TrainConfig) -> ResumePoint | None:
     """The newest undamaged checkpoint of a run; None where it was stopped before its first one.
 
-    Nothing is written. Raises `CannotResume` where checkpoints are damaged one and all, where the config is
-    not the one that they were made with, and where they are of a release that keeps another state.
+    Nothing is written. Raises `CannotResume` where checkpoints are damaged or gone, where the config is not
+    the one that they were made with, and where they are of a release that keeps another state.
     """
-    if not sidecar(last).exists() and not previous(last).exists():
+    last = folder.last
+    if not last.exists() and not previous(last).exists():
+        _refuse_lost(folder)
         return None
     state, damage = load_verified(last, map_location="cpu")
-    facts = facts_of(last if damage is None else previous(last))
-    written, here = facts.get("versions", {}), versions()
-    if state.get("assay", {}).get("format") != FORMAT:
+    metadata = state.get("assay")
+    if not isinstance(metadata, Mapping) or metadata.get("format") != FORMAT:
+        written = metadata.get("versions", {}).get("assay") if isinstance(metadata, Mapping) else None
         raise CannotResume(
-            f"resume: {last} was written by assay {written.get('assay', '(unknown)')}, which keeps another "
-            f"state than assay {here['assay']}\n"
+            f"resume: {last} was written by assay {written or '(unknown)'}, which keeps another "
+            f"state than assay {versions()['assay']}\n"
             f"its weights can be used: ckpt={last}"
         )
-    _same_config(facts, config)
+    _same_config(metadata["config"], config)
+    written, here = metadata["versions"], versions()
     changed = [
         f"{name} {written[name]} is {here[name]} now"
         for name in ("assay", "torch", "pytorch-lightning", "numpy")
         if name in written and written[name] != here[name]
     ]
     drift = f"the checkpoint is of another release ({', '.join(changed)}): the last bits may differ"
-    return ResumePoint(state, tuple(line for line in (damage, drift if changed else None) if line))
+    return ResumePoint(state, damage, drift if changed else None)
 
 
-def _same_config(facts: dict[str, Any], config: TrainConfig) -> None:
+def _refuse_lost(folder: RunFolder) -> None:
+    """Raises `CannotResume` where the run has had a checkpoint: it must not start over in silence."""
+    if folder.result.get("checkpoint") not in OWN_CHECKPOINTS:
+        return
+    best = folder.checkpoints / "best.ckpt"
+    again = f"start a new run from its best weights: ckpt={best}" if best.is_file() else "start a new run"
+    raise CannotResume(
+        f"resume: {folder.last} is gone, and so is the checkpoint before it: what was trained is lost\n"
+        f"put them back, or {again}"
+    )
+
+
+def _same_config(written: Mapping[str, Any], config: TrainConfig) -> None:
     """Raises `CannotResume`, with what differs, if someone has changed the run's config.yaml since."""
-    here = redact(plain(config))  # as it was written
     drift = [
         (key, old, new)
-        for key, old, new in differences(facts.get("config", here), here)
+        for key, old, new in differences(dict(written), redact(plain(config)))
         if not any(key == free or key.startswith(f"{free}.") for free in (*FREE, *FREE_HERE))
     ]
     if drift:
@@ -164,27 +188,43 @@ def _same_config(facts: dict[str, Any], config: TrainConfig) -> None:
         )
 
 
-def settle(last: Path, state: dict[str, Any]) -> None:
+def restore_files(last: Path, point: ResumePoint) -> None:
     """Make the files agree with the state that is resumed: `last.ckpt` is it, `best.ckpt` the best it knows.
 
     A crash between the two saves of an epoch's end leaves the best one behind.
     """
-    if _undamaged_step(last) is None:
+    if point.damage is not None:
         restore_previous(last)
-    best, wanted = last.with_name("best.ckpt"), state["callbacks"]["Recorder"]["best"].get("step")
-    if wanted is None or _undamaged_step(best) == wanted:
+    best, wanted = last.with_name("best.ckpt"), point.history().best.get("step")
+    if wanted is None or saved_step(best) == wanted:
         return
-    if state["global_step"] == wanted:
+    if point.state["global_step"] == wanted:
         copy_checkpoint(last, best)
-    elif _undamaged_step(previous(best)) == wanted:
+    elif saved_step(previous(best)) == wanted:
         restore_previous(best)
     else:
         log.warning("the best checkpoint, of step %d, is lost; the run goes on and may find a better", wanted)
 
 
-def _undamaged_step(path: Path) -> int | None:
+def checkpoint_file(ckpt: str) -> Path:
+    """The checkpoint that a run folder or a file stands for: of a run its best one. Raises `UserError`."""
+    path = Path(ckpt)
+    if "://" in ckpt:
+        raise UserError(f"ckpt: {ckpt} is an address; a checkpoint is loaded from a file here only")
+    if path.is_file():
+        return path
+    for name in ("best.ckpt", "last.ckpt"):
+        if (path / "checkpoints" / name).is_file():
+            return path / "checkpoints" / name
+    why = "there is no checkpoint in it" if path.is_dir() else "no such file or folder"
+    raise UserError(f"ckpt: {ckpt}: {why}\ngive a run folder (outputs/runs/...) or a .ckpt file")
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Raises `UserError` for a damaged or refused file, and where the weights do not fit the module."""
+    state = load_checkpoint(path, map_location="cpu")["state_dict"]
     try:
-        verify(path)
-        return facts_of(path).get("step")
-    except DamagedError:
-        return None
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:3]]
+        raise UserError("\n".join([f"ckpt: the weights of {path} do not fit this model", *lines])) from error

@@ -1,36 +1,43 @@
-"""One run: judged config in, run folder out."""
+"""One run: validated config in, run folder out."""
 
 import logging
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
 from rich.console import Console
 
 from assay.config.schema import TrainConfig
-from assay.config.redact import redact
+from assay.config.stored import read_config
 from assay.errors import Interrupted, RunFailed, UserError
-from assay.run import screen
-from assay.run.device import Device, resolve
-from assay.run.evaluate import draw_figures, evaluate
-from assay.run.fit import FitJob, fit, saved_history
-from assay.run.folder import RunFolder, provenance, versions
-from assay.config.load import config_id, plain
+from assay.run import bugs, screen
+from assay.run.device import Device, launched, resolve
+from assay.run.evaluate import draw_figures, evaluate, write_test_row
+from assay.run.fit import FitJob, fit_as_told, fit_here, fit_in_processes, tell_others
+from assay.run.folder import RunFolder, blank_result, record_failure
+from assay.config.load import plain
 from assay.run.logs import logs_to
-from assay.run.memory import explained_out_of_memory, give_back_memory
+from assay.run.memory import explained_out_of_memory
 from assay.run.parts import Parts, build_parts, check_loggers
 from assay.run.place import WHOLE, Place
 from assay.run.preflight import preflight
-from assay.run.resume import resume_point, stored_run
+from assay.run.resume import (
+    ResumePoint,
+    checkpoint_file,
+    is_complete,
+    load_weights,
+    restore_files,
+    resume_point,
+    stored_run,
+)
 from assay.run.signals import StopRequest, stop_requests
-from assay.run.weights import checkpoint_file, load_weights
 from assay.training.atomic import WriteError
-from assay.training.durable import DamagedError, facts_of
-from assay.training.record import History
+from assay.training.history import History
 from assay.training.tensorboard import TensorBoard
 
 log = logging.getLogger(__name__)
@@ -41,213 +48,243 @@ class Run:
     """All that the stages of one run work with, once its folder is there."""
 
     config: TrainConfig
-    overrides: list[str]
+    overrides: Sequence[str]
     folder: RunFolder
     device: Device
     parts: Parts
-    start: Path | None  # the checkpoint that `ckpt` names
+    point: ResumePoint | None
     console: Console
     request: StopRequest
+    view: TensorBoard
 
 
-def main(config: TrainConfig, overrides: list[str]) -> int:
-    """Do what the command line asks; returns the exit code of the contract."""
+def run(config: TrainConfig, overrides: Sequence[str]) -> None:
+    """Do what the command line asks.
+
+    Raises `UserError`, before anything is written where that can be known; `RunFailed`; `Interrupted`.
+    """
     with stop_requests() as request:
-        try:
+        launch = launched()
+        if launch is not None and launch.rank > 0:
+            return fit_as_told(launch.rank, request)
+        with _others_released(launch is not None):
             config, folder = stored_run(config, overrides)
-            if folder is not None and folder.status == "completed":
-                return _show_completed(folder, Path(config.output_dir))
-            return execute(config, overrides, Console(), request, folder)
-        except (UserError, RunFailed) as error:
-            print(error, file=sys.stderr)
-            return 2 if isinstance(error, UserError) else 1
-        except Interrupted as stop:
-            return 128 + stop.signum
+            console = Console()
+            if folder is None:
+                run_new(config, overrides, console, request)
+            elif is_complete(folder, config):
+                done = f"{folder.path} is complete: nothing is left to train"
+                console.print(done, highlight=False, soft_wrap=True)
+                screen.conclude(console, folder.path, folder.result, Path(config.output_dir))
+            else:
+                run_in(folder, config, overrides, console, request, WHOLE)
 
 
-def _show_completed(folder: RunFolder, output_dir: Path) -> int:
-    console = Console()
-    console.print(f"{folder.path} is complete: nothing is left to train", highlight=False, soft_wrap=True)
-    screen.conclude(console, folder.path, folder.result, output_dir)
-    return 0
-
-
-def execute(
+def run_new(
     config: TrainConfig,
-    overrides: list[str],
+    overrides: Sequence[str],
     console: Console,
     request: StopRequest,
-    folder: RunFolder | None = None,
     place: Place = WHOLE,
-) -> int:
-    """One run from start to end, in `folder` or a new one. Raises `UserError` before anything is written."""
+) -> RunFolder:
+    """A run in a new folder, which is made when everything is built; raises as `run` does."""
+    began, output_dir = time.perf_counter(), Path(config.output_dir)
+    try:
+        device, parts = _built(config, place, output_dir, None)
+    except (UserError, RunFailed):
+        raise
+    except Exception as error:
+        raise _recorded_bug(
+            RunFolder.create(output_dir, config, overrides), config, overrides, error
+        ) from error
+    folder = RunFolder.create(output_dir, config, overrides)
+    with folder.claimed():
+        _execute(config, overrides, folder, device, parts, None, console, request, began)
+    return folder
+
+
+def run_in(
+    folder: RunFolder,
+    config: TrainConfig,
+    overrides: Sequence[str],
+    console: Console,
+    request: StopRequest,
+    place: Place,
+) -> None:
+    """A run in a given folder, from its newest checkpoint if it has one; raises as `run` does."""
     began = time.perf_counter()
+    if not folder.result:
+        folder.path.mkdir(parents=True, exist_ok=True)
+    with folder.claimed():
+        point = resume_point(folder, config) if "fit" in config.stages else None
+        before = folder.result.get("device")
+        if before:  # another number of threads would change the last bits
+            place = replace(place, threads=before["threads"])
+        try:
+            device, parts = _built(config, place, folder.path, point)
+        except (UserError, RunFailed):
+            raise
+        except Exception as error:
+            raise _recorded_bug(folder, config, overrides, error) from error
+        _execute(config, overrides, folder, device, parts, point, console, request, began)
+
+
+def _built(config: TrainConfig, place: Place, where: Path, point: ResumePoint | None) -> tuple[Device, Parts]:
+    """Device and parts, checked; raises `UserError` before anything is written."""
     device = resolve(config.device, place)
-    if folder is not None and "device" in folder.result:  # another number would change the last bits
-        place = replace(place, threads=folder.result["device"]["threads"])
     with explained_out_of_memory(config):
         parts = build_parts(config, device, place=place)
-    start = _start_weights(config, parts)
-    check_loggers(config)
-    where = folder.path if folder is not None else Path(config.output_dir)
-    preflight(where, parts, config.trainer.log_every_n_steps)
-    if folder is None:
-        folder = RunFolder.create(Path(config.output_dir), config.name)
-    run = Run(config, overrides, folder, device, parts, start, console, request)
-    with folder.claimed():
-        code = _run(run, began)
-    if code:
-        del parts, run
-        give_back_memory()
-    return code
-
-
-def _run(run: Run, began: float) -> int:
-    """The stages of a run whose folder is ours, and its exit code."""
-    config, folder = run.config, run.folder
-    point = resume_point(folder.checkpoints / "last.ckpt", config) if "fit" in config.stages else None
-    try:
-        _open_books(run)
-        with (
-            logs_to(folder.path / "log.txt"),
-            _status(folder, began),
-            closing(TensorBoard(folder.path)) as view,
-        ):
-            for warning in point.warnings if point else ():
-                log.warning(warning)
-            screen.introduce(run.console, folder.path, run.device, run.parts, config.seed)
-            with explained_out_of_memory(config):
-                _stages(run, view)
-    except (RunFailed, UserError) as error:
-        status = error.status if isinstance(error, RunFailed) else "failed"
-        print(f"{status}: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UserError) else 1
-    except Interrupted as stop:
-        print(f"interrupted; to go on: {screen.resume_command(folder.path)}", file=sys.stderr)
-        return 128 + stop.signum
-    except Exception as error:
-        print(
-            f"failed: {type(error).__name__}: {error}\nthe traceback is in {folder.path / 'log.txt'}",
-            file=sys.stderr,
-        )
-        return 1
-    screen.conclude(run.console, folder.path, folder.result, Path(config.output_dir))
-    return 0
-
-
-def _stages(run: Run, view: TensorBoard) -> None:
-    config, folder, device, parts = run.config, run.folder, run.device, run.parts
-    start, history = run.start, History()
-    if "fit" in config.stages:
-        began = time.perf_counter()
-        facts = {
-            "config_id": folder.result["config_id"],
-            "config": redact(plain(config)),
-            "versions": versions(),
-        }
-        try:
-            history = fit(FitJob(config, device, folder.path, facts), parts, run.console, run.request, view)
-        except BaseException:
-            reached = saved_history(folder.checkpoints / "last.ckpt")
-            if reached is not None and reached.last:
-                folder.result |= _progress(folder, reached)
-            raise
-        finally:
-            before = folder.result["seconds"]["fit"] or 0.0
-            folder.result["seconds"] |= {"fit": before + time.perf_counter() - began}
-        start = folder.checkpoints / "best.ckpt"
-        folder.update(**_progress(folder, history), checkpoint="checkpoints/best.ckpt")
-    assert start is not None
-    for split in ("validate", "test"):
-        if split in config.stages:
-            began = time.perf_counter()
-            evaluate(split, config, folder, device, parts, start, history, view)
-            folder.result["seconds"] |= {split: time.perf_counter() - began}
-    draw_figures(folder, parts, view)
-
-
-def _start_weights(config: TrainConfig, parts: Parts) -> Path | None:
-    """Load what `ckpt` names, if anything. Raises `UserError`, also where no stage gives weights to test."""
-    if config.ckpt is not None:
-        path = checkpoint_file(config.ckpt)
-        load_weights(parts.classifier, path)
-        return path
-    if "fit" not in config.stages:
+    if config.ckpt is not None and point is None:
+        load_weights(parts.classifier, checkpoint_file(config.ckpt))
+    elif "fit" not in config.stages and config.ckpt is None:
         raise UserError(
             f"stages=[{','.join(config.stages)}] needs trained weights\n"
             "give ckpt=<run folder or checkpoint>, or put fit first: 'stages=[fit,test]'"
         )
-    return None
+    if point is not None and parts.total_steps < point.state["global_step"]:
+        done = point.state["global_step"]
+        raise UserError(
+            f"resume: the run has done {done} steps, trainer.max_epochs and max_steps end it after "
+            f"{parts.total_steps}\ngive more, or start a new run"
+        )
+    check_loggers(config)
+    preflight(where, parts, config.trainer.log_every_n_steps)
+    return device, parts
 
 
-def _progress(folder: RunFolder, history: History) -> dict[str, Any]:
+def _recorded_bug(
+    folder: RunFolder, config: TrainConfig, overrides: Sequence[str], error: Exception
+) -> RunFailed:
+    """A bug before the run had begun: its traceback and a result in the folder, and what to raise."""
+    with logs_to(folder.log):
+        log.error("the run failed before it began", exc_info=error)
+    record_failure(folder, config, overrides, "failed", bugs.describe(error))
+    return RunFailed(bugs.explained(error, folder.log))
+
+
+def _execute(
+    config: TrainConfig,
+    overrides: Sequence[str],
+    folder: RunFolder,
+    device: Device,
+    parts: Parts,
+    point: ResumePoint | None,
+    console: Console,
+    request: StopRequest,
+    began: float,
+) -> None:
+    """The stages of a run whose folder is ours."""
+    history = point.history() if point else History()
+    try:
+        with closing(TensorBoard(folder.path)) as view:
+            run = Run(config, overrides, folder, device, parts, point, console, request, view)
+            _begin_result(run, history)
+            with logs_to(folder.log), _ended_result(folder, began):
+                if point is not None:
+                    restore_files(folder.last, point)
+                for warning in point.warnings if point else ():
+                    log.warning(warning)
+                screen.introduce(console, folder.path, device, parts, config.seed)
+                with explained_out_of_memory(config):
+                    _stages(run, history)
+    except Interrupted:
+        print(f"interrupted; to go on: {screen.resume_command(folder.path)}", file=sys.stderr)
+        raise
+    screen.conclude(console, folder.path, folder.result, Path(config.output_dir))
+
+
+def _stages(run: Run, history: History) -> None:
+    config, folder, parts = run.config, run.folder, run.parts
+    if "fit" in config.stages:
+        history = _fit(run, history)
+        load_weights(parts.classifier, folder.checkpoints / "best.ckpt")
+    for stage in ("validate", "test"):
+        if stage in config.stages:
+            began = time.perf_counter()
+            metrics = evaluate(stage, config, run.device, parts, folder.path)
+            if stage == "test" and metrics:
+                write_test_row(folder.path, history, metrics, run.view)
+            seconds = folder.result["seconds"] | {stage: time.perf_counter() - began}
+            folder.update(metrics=folder.result["metrics"] | metrics, seconds=seconds)
+    draw_figures(folder.path, history, parts, run.view)
+
+
+def _fit(run: Run, history: History) -> History:
+    """The fit stage; what has been measured, which `result.json` says whatever happens."""
+    began, folder = time.perf_counter(), run.folder
+    job = FitJob(run.config, run.device, folder.path.absolute())
+    state = run.point.state if run.point else None
+    try:
+        if run.device.launched:
+            tell_others(job)
+        if run.device.count == 1 or run.device.launched:
+            fit_here(
+                job, run.parts, run.console, run.request, run.view, history, state, folder.mark_checkpoint
+            )
+        else:
+            fit_in_processes(job, run.request)
+    finally:
+        if run.device.count > 1 and not run.device.launched:  # what the processes did is in their checkpoint
+            reached = resume_point(folder, run.config)
+            history = reached.history() if reached else history
+        spent = (folder.result["seconds"]["fit"] or 0.0) + time.perf_counter() - began
+        folder.result |= _progress(history, folder.result["seconds"] | {"fit": spent})
+    folder.update(checkpoint="checkpoints/best.ckpt")
+    return history
+
+
+def _progress(history: History, seconds: dict[str, Any]) -> dict[str, Any]:
     """What `result.json` says of a fit, be it done or not."""
-    best = {name: value for name, value in history.best.items() if "/" in name}
-    seconds = sum(history.epoch_seconds)
+    if not history.last:
+        return {"seconds": seconds}
+    trained = sum(history.epoch_seconds)
     return {
-        "metrics": best,
+        "metrics": {name: value for name, value in history.best.items() if "/" in name},
         "last": {name: value for name, value in history.last.items() if "/" in name},
-        "best": {name: int(history.best[name]) for name in ("epoch", "step")},
+        "best": {name: int(history.best[name]) for name in ("epoch", "step") if name in history.best},
         "epochs": int(history.last["epoch"]),
         "steps": int(history.last["step"]),
-        "seconds": folder.result["seconds"] | {"epochs": history.epoch_seconds},
-        "samples_per_second": history.samples / seconds if seconds else None,
+        "seconds": seconds | {"epochs": history.epoch_seconds},
+        "samples_per_second": history.samples / trained if trained else None,
     }
 
 
-def _open_books(run: Run) -> None:
-    """Write config and a first `result.json`; a resumed run keeps what it has, and its history."""
-    config, folder, device, source = run.config, run.folder, run.device, run.parts.data.source
-    if not (folder.path / "config.yaml").exists():
-        folder.write_config(plain(config), run.overrides)
-    before = folder.result.get("seconds", {})
-    fitted = max(before.get("fit") or 0.0, _seconds_saved(folder.checkpoints / "last.ckpt"))
+def _begin_result(run: Run, history: History) -> None:
+    """A first `result.json`, and the config as it is now; a resumed run keeps how long it has taken."""
+    config, folder, device, data = run.config, run.folder, run.device, run.parts.data.source
+    path, before = folder.path / "config.yaml", folder.result
+    if not path.exists() or (before and read_config(folder.path) != plain(config)):
+        folder.write_config(config, before.get("overrides", run.overrides))
+    spent = before.get("seconds", {})
+    fitted = max(spent.get("fit") or 0.0, history.seconds)  # a killed run cannot say more than its checkpoint
+    total = max(spent.get("total", 0.0), fitted)
     folder.update(
-        status="running",
-        error=None,
-        metrics={},
-        epochs=0,
-        steps=0,
-        seconds={
-            "total": max(before.get("total", 0.0), fitted),
-            "fit": fitted,
-            "test": None,
-            "epochs": [],
-        },
-        samples_per_second=None,
-        seed=config.seed,
-        overrides=folder.overrides,
-        resumed=folder.result.get("resumed", -1) + 1,
-        config_id=folder.result.get("config_id", config_id(config)),
-        device={
-            "name": device.name,
-            "accelerator": device.accelerator,
-            "count": device.count,
-            "threads": run.parts.threads,
-            "precision": device.precision,
-        },
-        data={"name": source.name, "sha256": run.parts.data_sha256},
-        checkpoint=config.ckpt,
-        **provenance(),
+        **blank_result(config, before.get("overrides", run.overrides))
+        | {
+            "seconds": {"total": total, "fit": fitted or None, "test": None, "epochs": []},
+            "resumed": before.get("resumed", -1) + 1,
+            "device": {
+                "name": device.name,
+                "accelerator": device.accelerator,
+                "count": device.count,
+                "threads": run.parts.threads,
+                "precision": device.precision,
+            },
+            "data": {"name": data.name, "sha256": run.parts.data_sha256},
+            "checkpoint": before.get("checkpoint", config.ckpt),
+        }
     )
 
 
-def _seconds_saved(last: Path) -> float:
-    """How long had been trained when the newest checkpoint was written; a killed run cannot say more."""
-    try:
-        return float(facts_of(last).get("seconds", 0.0))
-    except DamagedError:
-        return 0.0
-
-
 @contextmanager
-def _status(folder: RunFolder, began: float) -> Generator[None]:
+def _ended_result(folder: RunFolder, began: float) -> Generator[None]:
     """Whatever happens inside, `result.json` says it; a bug leaves its traceback in `log.txt`."""
 
-    def close(status: str, error: str | None = None) -> None:
-        folder.result["seconds"]["total"] += time.perf_counter() - began
+    def end(status: str, error: str | None = None) -> None:
+        seconds = folder.result["seconds"]
+        total = seconds["total"] + time.perf_counter() - began
         try:
-            folder.update(status=status, error=error)
+            folder.update(status=status, error=error, seconds=seconds | {"total": total})
         except WriteError as unwritten:
             if status == "completed":
                 raise
@@ -256,17 +293,29 @@ def _status(folder: RunFolder, began: float) -> Generator[None]:
     try:
         yield
     except Interrupted as stop:
-        close("interrupted", str(stop))
+        end("interrupted", str(stop))
         raise
     except RunFailed as error:
         log.error("%s", error)
-        close(error.status, str(error))
+        end(error.status, str(error))
         raise
     except UserError as error:
-        close("failed", str(error))
+        end("failed", str(error))
         raise
-    except BaseException as error:
+    except Exception as error:
         log.exception("the run failed")
-        close("failed", f"{type(error).__name__}: {error}")
-        raise
-    close("completed")
+        end("failed", bugs.describe(error))
+        raise RunFailed(bugs.explained(error, folder.log)) from error
+    end("completed")
+
+
+@contextmanager
+def _others_released(is_launched: bool) -> Generator[None]:
+    """The launcher's other processes, which wait for this one's word, are told at the end if they were not."""
+    try:
+        yield
+    finally:
+        if is_launched:
+            if not dist.is_initialized():
+                tell_others(None)
+            dist.destroy_process_group()

@@ -1,189 +1,189 @@
-"""When a run is saved, and what a signal does to it."""
+"""A checkpoint on disk: one file that proves itself.
 
-import math
-import time
-from collections.abc import Iterable
+The last bytes of `<name>.ckpt` are the SHA-256 of all before them, as the comment of torch's ZIP archive, so that
+`torch.load` reads the file as any other. It is written beside its place, synced and renamed: at every moment the
+name stands for a whole checkpoint, and the one before it is kept as `<name>.previous.ckpt`. torch.load checks
+neither length nor CRC-32 of what it reads, and Lightning's own saving stages in $TMPDIR without a sync.
+"""
+
+import hashlib
+import io
+import logging
+import re
+import struct
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast, final
+from typing import Any
 
 import torch
-from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
-from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor
 
-from assay.data.module import DataModule
-from assay.errors import Interrupted
-from assay.training.classifier import Classifier, Executed
-from assay.training.durable import copy_checkpoint, load_checkpoint, save_checkpoint, sidecar
-from assay.training.record import Recorder, diverged
-from assay.training.state import at_epoch_start, rng_of_all, rng_of_this, set_rng_state
+from assay.errors import CannotResume, UserError
+from assay.training.atomic import remove_strays, second_name, sync_folder, write_durably, write_error
 
-FORMAT = 1  # of what is kept under "assay" in a checkpoint
+log = logging.getLogger(__name__)
+MARK = b"assay sha256 "  # before the digest, 64 hex digits
 
 
-@final
-class DurableIO(CheckpointIO):
-    """Writes checkpoints that survive a crash and hold no NaN; loads only undamaged ones of plain data."""
-
-    def __init__(self, facts: dict[str, Any]) -> None:
-        self.facts = facts  # kept in every sidecar: config, versions
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
-    ) -> None:
-        """Raises `WriteError`, or `Diverged` where a weight or a moment of the optimizer is not finite."""
-        step = checkpoint["global_step"]
-        if not _all_finite((checkpoint["state_dict"], checkpoint.get("optimizer_states"))):
-            groups = checkpoint["optimizer_states"][0]["param_groups"]
-            raise diverged("a weight", math.nan, step, groups[0]["lr"], clip_val=None)
-        history = checkpoint.get("callbacks", {}).get("Recorder", {})
-        progress = {"epochs": checkpoint["assay"]["epochs"], "step": step, "format": FORMAT}
-        spent = {"seconds": history.get("seconds", 0.0)}
-        save_checkpoint(checkpoint, Path(path), progress | spent | self.facts)
-
-    def load_checkpoint(
-        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        return load_checkpoint(Path(path), map_location)
-
-    def remove_checkpoint(self, path: Any) -> None:
-        Path(path).unlink()
-        sidecar(Path(path)).unlink(missing_ok=True)
+class DamagedError(Exception):
+    """A checkpoint file that is missing, cannot be read, or is not as it was written."""
 
 
-@final
-class Checkpoints(Checkpoint):
-    """Keeps `last.ckpt` and `best.ckpt`: at each epoch's end, every so often inside one, and at a signal.
+def previous(path: Path) -> Path:
+    """Where the checkpoint before this one is kept."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
 
-    The best is that of the highest validation accuracy, the earliest of equals.
+
+def save_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Replace the checkpoint whole; the one before stays as `previous`.
+
+    Raises `WriteError`; then the newest undamaged checkpoint is the one before. A run folder that was moved away
+    is not made again.
     """
-
-    def __init__(
-        self, folder: Path, recorder: Recorder, every_steps: int | None, every_seconds: float | None
-    ) -> None:
-        self.folder = folder
-        self.recorder = recorder
-        self.every_steps = every_steps
-        self.every_seconds = every_seconds
-        self.signum: int | None = None
-        self._batches_done = 0  # of the epoch that runs
-        self._epochs_done = 0
-        self._saved_at = time.monotonic()
-        self._rng: dict[str, Any] | None = None
-
-    @property
-    def last(self) -> Path:
-        return self.folder / "last.ckpt"
-
-    @property
-    def best(self) -> Path:
-        return self.folder / "best.ckpt"
-
-    def on_save_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        at_epoch_start(checkpoint["loops"], self._epochs_done, trainer.global_step)
-        checkpoint["assay"] = {
-            "format": FORMAT,
-            "epochs": self._epochs_done,
-            "batches": self._batches_done,
-            "stop": trainer.should_stop,  # an early stop is a decision that must outlive a crash
-            "rng": rng_of_all(trainer.world_size),
-        }
-
-    def on_load_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        state = checkpoint["assay"]
-        self._epochs_done, self._batches_done = state["epochs"], state["batches"]
-        cast(Any, trainer).datamodule.resume_at = (self._epochs_done, self._batches_done)
-        trainer.should_stop = state["stop"]
-        self._rng = rng_of_this(state["rng"], trainer.global_rank, trainer.world_size)
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        resumed, done = cast(DataModule, cast(Any, trainer).datamodule).resume_at
-        self._batches_done = done if resumed == trainer.current_epoch else 0
-
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        if self._rng is not None:  # here and not earlier: what sets a run up may draw from the generators
-            set_rng_state(self._rng)
-            self._rng = None
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        done = len(cast(Executed, outputs)["counts"])
-        self._batches_done += done
-        self._stop_where_asked(trainer, pl_module)
-        if self._batches_done < trainer.datamodule.num_batches and self._due(trainer, done):  # type: ignore[attr-defined]
-            self._save(trainer)
-
-    def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
-    ) -> None:
-        """The epoch's batches are done, the epoch is not: a resumed run validates again, from the start."""
-        self._stop_where_asked(trainer, pl_module)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        history = self.recorder.history
-        self._epochs_done, self._batches_done = trainer.current_epoch + 1, 0
-        accuracy = history.last.get("val/accuracy")
-        improved = accuracy is not None and accuracy > history.best.get("val/accuracy", -1.0)
-        if improved or "val/accuracy" not in history.best:  # without validation the last one is the best
-            history.best = dict(history.last)
-            improved = True
-        self._save(trainer)
-        if improved and trainer.is_global_zero:
-            copy_checkpoint(self.last, self.best)
-        if self._asked(trainer, pl_module):
-            raise Interrupted(self.signum or 15)
-
-    def _stop_where_asked(self, trainer: Trainer, module: LightningModule) -> None:
-        if self._asked(trainer, module):
-            self._save(trainer)
-            raise Interrupted(self.signum or 15)
-
-    def _save(self, trainer: Trainer) -> None:
-        for logger in trainer.loggers:
-            logger.save()  # no view may lack what the checkpoint counts as done
-        trainer.save_checkpoint(self.last, weights_only=False)
-        self._saved_at = time.monotonic()
-
-    def _due(self, trainer: Trainer, done: int) -> bool:
-        if self.every_steps is not None:
-            return trainer.global_step // self.every_steps > (trainer.global_step - done) // self.every_steps
-        if self.every_seconds is None:
-            return False
-        return _agreed(trainer, time.monotonic() - self._saved_at >= self.every_seconds)
-
-    def _asked(self, trainer: Trainer, module: LightningModule) -> bool:
-        return _agreed(trainer, cast(Classifier, module).stop_requested)
+    buffer = io.BytesIO()
+    torch.save(dict(checkpoint), buffer)
+    content = _signed(buffer.getvalue())
+    try:
+        path.parent.mkdir(exist_ok=True)
+        remove_strays(path.parent)
+    except OSError as error:
+        raise write_error(path, error, len(content)) from error
+    _keep_previous(path)
+    write_durably(path, content)
 
 
-def _agreed(trainer: Trainer, wanted: bool) -> bool:
-    """Whether any process wants it: all must act at the same step."""
-    if trainer.world_size == 1:
-        return wanted
-    flag = torch.tensor(int(wanted), device=trainer.strategy.root_device)
-    return bool(trainer.strategy.reduce(flag, reduce_op="sum"))
+def copy_checkpoint(source: Path, target: Path) -> None:
+    """Give a checkpoint a second name, as durably as it was saved; raises `WriteError`."""
+    _keep_previous(target)
+    _link(source, target)
 
 
-def _all_finite(state: Any) -> bool:
-    """Whether no floating-point number in nested lists and dictionaries of tensors is NaN or infinite."""
-    finite = [torch.isfinite(tensor).all() for tensor in _floats(state)]
-    return not finite or bool(torch.stack([one.cpu() for one in finite]).all())
+def restore_previous(path: Path) -> None:
+    """Put the kept checkpoint in the place of a damaged one; raises `WriteError`."""
+    _link(previous(path), path)
 
 
-def _floats(state: Any) -> Iterable[Tensor]:
-    if isinstance(state, Tensor):
-        if state.is_floating_point():
-            yield state
-    elif isinstance(state, dict):
-        for inner in state.values():
-            yield from _floats(inner)
-    elif isinstance(state, (list, tuple)):
-        for inner in state:
-            yield from _floats(inner)
+def _keep_previous(path: Path) -> None:
+    if path.exists():
+        _link(path, previous(path))
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        second_name(source, target)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise write_error(target, error, source.stat().st_size) from error
+
+
+def _signed(archive: bytes) -> bytes:
+    """The ZIP archive with its digest as comment; the comment's length, 0 before, stands in front of it."""
+    length = struct.pack("<H", len(MARK) + 64)
+    body = b"".join([archive[:-2], length, MARK])
+    return body + hashlib.sha256(body).hexdigest().encode()
+
+
+def _undamaged(path: Path) -> bytes:
+    """The bytes of a checkpoint of ours, as they were written. Raises `DamagedError`."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DamagedError(f"{path} cannot be read: {error.strerror or error}") from error
+    body, digest = content[:-64], content[-64:]
+    if hashlib.sha256(body).hexdigest().encode() != digest:
+        raise DamagedError(
+            f"{path} is damaged: its {len(content):,} bytes do not have the SHA-256 they end with"
+        )
+    return content
+
+
+def load_verified(path: Path, map_location: Any = None) -> tuple[dict[str, Any], str | None]:
+    """The newest undamaged checkpoint of `path` and the one kept before it, and a line on what was wrong.
+
+    Raises `CannotResume` where neither is whole, and `UserError` where the file holds anything but plain
+    data: it is never loaded in an unsafe way.
+    """
+    try:
+        return _plain_data(path, _undamaged(path), map_location), None
+    except DamagedError as damage:
+        reason = str(damage)
+    try:
+        content = _undamaged(previous(path))
+    except DamagedError as damage:
+        raise CannotResume(f"checkpoint: {reason}\nand {damage}\nno undamaged checkpoint is left") from damage
+    return _plain_data(path, content, map_location), f"{reason}; using {previous(path).name} instead"
+
+
+def load_checkpoint(path: Path, map_location: Any = None) -> dict[str, Any]:
+    """A checkpoint of ours, checked by its digest, or one from elsewhere that has none.
+
+    Raises `UserError` as `load_verified` does; a fallback to the previous checkpoint is logged as a warning.
+    """
+    if path.is_file() and not previous(path).exists():
+        content = _read_foreign(path)
+        if content[-64 - len(MARK) : -64] != MARK:
+            return _plain_data(path, content, map_location)
+    checkpoint, warning = load_verified(path, map_location)
+    if warning is not None:
+        log.warning(warning)
+    return checkpoint
+
+
+def saved_step(path: Path) -> int | None:
+    """The optimizer step of an undamaged checkpoint; None where there is none."""
+    try:
+        step = _plain_data(path, _undamaged(path), "cpu").get("global_step")
+    except DamagedError:
+        return None
+    return step if isinstance(step, int) else None
+
+
+def _read_foreign(path: Path) -> bytes:
+    """A file without our digest: the CRC-32 of its records can be checked, which torch does not do."""
+    try:
+        content = path.read_bytes()
+        broken = None
+        if zipfile.is_zipfile(io.BytesIO(content)):
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                broken = archive.testzip()
+    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise UserError(f"checkpoint: {path} cannot be read: {error}") from error
+    if broken is not None:
+        raise UserError(f"checkpoint: {path} is damaged: the CRC-32 of {broken} in it is wrong")
+    return content
+
+
+def _plain_data(path: Path, content: bytes, map_location: Any) -> dict[str, Any]:
+    try:
+        loaded = torch.load(io.BytesIO(content), map_location=map_location, weights_only=True)
+    except Exception as error:  # UnpicklingError, RuntimeError, EOFError and others, for a bad file
+        raise UserError(
+            f"checkpoint: {path} was refused: it is not a checkpoint of plain data ({_reason(error)})\n"
+            "A checkpoint may hold tensors, numbers and text only: anything else could run code when loaded."
+        ) from error
+    weights = loaded.get("state_dict") if isinstance(loaded, dict) else None
+    if not isinstance(weights, dict) or not all(isinstance(one, Tensor) for one in weights.values()):
+        raise UserError(f"checkpoint: {path} was refused: it holds no `state_dict` of tensors")
+    suspicious = {"_instantiator", "_class_path"} & set(_all_keys(loaded))
+    if suspicious:
+        raise UserError(
+            f"checkpoint: {path} was refused: it names code to run ({', '.join(sorted(suspicious))})"
+        )
+    return loaded
+
+
+def _reason(error: Exception) -> str:
+    """What torch says, without its advice on how to load the file all the same."""
+    named = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if named:
+        return f"it names {named[1]}"
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[-1].strip()[:200]}" if lines else type(error).__name__
+
+
+def _all_keys(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield str(key)
+            yield from _all_keys(inner)

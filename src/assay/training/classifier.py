@@ -1,7 +1,6 @@
 """The training cycle of the lesson, at the speed of a bare loop."""
 
-from collections.abc import Callable, Iterable
-from typing import Any, TypedDict, cast, final
+from typing import Any, TypedDict, final
 
 import torch
 from pytorch_lightning import LightningModule
@@ -26,15 +25,15 @@ class Executed(TypedDict):
 class Classifier(LightningModule):
     """Trains a network that turns features into logits, with cross-entropy.
 
-    `make_optimizer` takes the parameters, `make_scheduler` the optimizer; the scheduler is stepped once an
-    optimizer step. Evaluation leaves `evaluated`: sums over the samples seen, (loss, correct, samples).
+    The scheduler is stepped once an optimizer step. Evaluation leaves `evaluated`: sums over the samples seen
+    of (loss, correct, samples).
     """
 
     def __init__(
         self,
         model: nn.Module,
-        make_optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
-        make_scheduler: Callable[[Optimizer], LRScheduler | None],
+        optimizer: Optimizer,
+        scheduler: LRScheduler | None,
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str = "norm",
     ) -> None:
@@ -42,8 +41,8 @@ class Classifier(LightningModule):
         self.automatic_optimization = False
         self.model = model
         self.criterion = nn.CrossEntropyLoss()
-        self.make_optimizer = make_optimizer
-        self.make_scheduler = make_scheduler
+        self.optimizer = optimizer
+        self.scheduler = scheduler
         self.clip_val = gradient_clip_val
         self.clip_algorithm = gradient_clip_algorithm
         self.stop_requested = False  # set by a signal; honoured before the next batch
@@ -54,11 +53,12 @@ class Classifier(LightningModule):
         return self.model(features)
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.make_optimizer(self.model.parameters())
-        scheduler = self.make_scheduler(optimizer)
-        if scheduler is None:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        if self.scheduler is None:
+            return self.optimizer
+        return {
+            "optimizer": self.optimizer,
+            "lr_scheduler": {"scheduler": self.scheduler, "interval": "step"},
+        }
 
     def training_step(self, batches: Execution, batch_idx: int) -> Executed:
         """The standard cycle over many batches; losses stay tensors until the call is over."""
@@ -110,35 +110,31 @@ class _Update:
     """Backward and optimizer step, by the shortest way that is right for this device and precision.
 
     On one device these are torch's own calls: `manual_backward` and `LightningOptimizer.step` together cost
-    more than a tenth of a small network's step. Several processes need Lightning's, which average gradients.
+    more than a tenth of a small network's step. Several processes need Lightning's backward, which averages
+    gradients, and so does a gradient scaler, which it applies; the step is torch's own everywhere.
     """
 
     def __init__(self, module: Classifier, weight: float) -> None:
         self.module = module
         self.weight = weight
-        self.alone = module.trainer.world_size == 1
+        # only the plugin of 16-mixed has one; Lightning has no other way to it in manual optimization
         self.scaler = getattr(module.trainer.precision_plugin, "scaler", None)
-        self.optimizer = cast(Optimizer, module.optimizers(use_pl_optimizer=not self.alone))
-        self.scheduler = cast(LRScheduler | None, module.lr_schedulers())
+        self.optimizer = module.optimizer
+        self.scheduler = module.scheduler
         self.parameters = list(module.model.parameters())
         self.zero_grad = self.optimizer.zero_grad
-        self.backward = torch.Tensor.backward if self.alone and self.scaler is None else self._backward
-        self.progress = module.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        is_plain = module.trainer.world_size == 1 and self.scaler is None
+        self.backward = torch.Tensor.backward if is_plain else self._backward
 
     def _backward(self, loss: Tensor) -> None:
-        if self.scaler is not None and self.alone:
-            self.scaler.scale(loss).backward()
-        else:
-            self.module.manual_backward(loss if self.weight == 1.0 else loss * self.weight)
+        self.module.manual_backward(loss if self.weight == 1.0 else loss * self.weight)
 
     def step(self) -> float:
         """Clip, step, schedule; the learning rate that was used."""
         learning_rate = self.optimizer.param_groups[0]["lr"]
         if self.module.clip_val is not None:
             self._clip(self.module.clip_val)
-        if not self.alone:
-            self.optimizer.step()  # Lightning's counts the step and handles the scaler
-        elif self.scaler is None:
+        if self.scaler is None:
             self.optimizer.step()
         else:
             self.scaler.step(self.optimizer)
@@ -156,10 +152,10 @@ class _Update:
             nn.utils.clip_grad_value_(self.parameters, value)
 
     def count(self, steps: int) -> None:
-        """Tell Lightning of the steps that it did not take itself: `trainer.global_step` reads it."""
-        if self.alone:
-            self.progress.total.ready += steps
-            self.progress.total.completed += steps
+        """Tell Lightning of the steps, which it did not take itself: `trainer.global_step` reads this counter."""
+        progress = self.module.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        progress.total.ready += steps
+        progress.total.completed += steps
 
 
 def _executed(

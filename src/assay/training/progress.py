@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from assay.data.module import DataModule
-from assay.training.record import Recorder
+from assay.training.history import Recorder
 
 REFRESH_SECONDS = 0.5  # drawing costs milliseconds; no thread draws, because it would take time from a step
 

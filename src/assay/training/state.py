@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 log = logging.getLogger(__name__)
 
@@ -17,15 +19,10 @@ log = logging.getLogger(__name__)
 def rng_state() -> dict[str, Any]:
     """The state of every global random generator: Python's, NumPy's, torch's and that of each GPU."""
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    internal = torch.from_numpy(np.asarray(keys).astype(np.int64))
     return {
         "python": random.getstate(),
-        "numpy": [
-            str(name),
-            torch.from_numpy(np.asarray(keys).astype(np.int64)),
-            position,
-            has_gauss,
-            cached,
-        ],
+        "numpy": [str(name), internal, position, has_gauss, cached],
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "mps": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
@@ -39,15 +36,14 @@ def set_rng_state(state: dict[str, Any]) -> None:
     name, keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
     torch.set_rng_state(state["torch"])
-    if state["cuda"]:
-        if torch.cuda.device_count() == len(state["cuda"]):
-            torch.cuda.set_rng_state_all(state["cuda"])
-        else:
-            log.warning(
-                "the run was saved with %d GPUs, here are %d: what is random on a GPU goes on differently",
-                len(state["cuda"]),
-                torch.cuda.device_count(),
-            )
+    if state["cuda"] and torch.cuda.device_count() == len(state["cuda"]):
+        torch.cuda.set_rng_state_all(state["cuda"])
+    elif state["cuda"]:
+        log.warning(
+            "the run was saved with %d GPUs, here are %d: what is random on a GPU goes on differently",
+            len(state["cuda"]),
+            torch.cuda.device_count(),
+        )
     if state["mps"] is not None and torch.backends.mps.is_available():
         torch.mps.set_rng_state(state["mps"])
 
@@ -87,3 +83,29 @@ def at_epoch_start(loops: dict[str, Any], epoch: int, steps: int) -> None:
     counters = fit["epoch_loop.manual_optimization.optim_step_progress"]["total"]
     counters.update(ready=steps, completed=steps)
     fit["epoch_loop.state_dict"] = {"_batches_that_stepped": steps}
+
+
+def epoch_and_batch(epochs: int, step: int, num_batches: int, total_steps: int) -> tuple[int, int]:
+    """Where training goes on: finished epochs, and batches done of the next one.
+
+    `max_steps` may have ended the last of the `epochs` early: a run that is made longer goes on inside it.
+    """
+    batches = step - epochs * num_batches
+    if batches >= 0:
+        return epochs, batches
+    return (epochs - 1, batches + num_batches) if step < total_steps else (epochs, 0)
+
+
+def follow_new_length(state: dict[str, Any], optimizer: Optimizer, scheduler: LRScheduler | None) -> None:
+    """Give the state of a run that is made longer the learning rate that the new, longer schedule has here.
+
+    `optimizer` and `scheduler` are new. What a schedule keeps of its old length, as OneCycleLR its
+    `total_steps`, is not taken over.
+    """
+    if scheduler is None:
+        return
+    optimizer.step()  # without gradients it does nothing; torch warns of a schedule that steps before it
+    for _ in range(state["global_step"]):
+        scheduler.step()
+    state["lr_schedulers"] = [scheduler.state_dict()]
+    state["optimizer_states"][0]["param_groups"] = optimizer.state_dict()["param_groups"]

@@ -13,8 +13,6 @@ from pytorch_lightning.loggers.logger import Logger
 from torch.utils.tensorboard import SummaryWriter
 
 FLUSH_SECONDS = 10  # a killed run loses at most this much of the view; metrics.csv loses nothing
-
-
 log = logging.getLogger(__name__)
 
 
@@ -57,7 +55,7 @@ class TensorBoard(Logger):
 
     def _raised_in_thread(self, raised: threading.ExceptHookArgs) -> None:
         """What the writer's thread met is raised again at the next write: there it becomes a warning."""
-        if type(raised.thread).__name__ != "_AsyncWriterThread":
+        if not type(raised.thread).__module__.startswith("tensorboard."):
             self._excepthook(raised)
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
@@ -82,9 +80,7 @@ class TensorBoard(Logger):
 
     def close(self) -> None:
         if self._writer is not None:
-            self._attempt(
-                self._writer.flush
-            )  # closing alone would not say that the writer's thread has failed
+            self._attempt(self._writer.flush)  # closing alone would not say that its thread has failed
             self._attempt(self._writer.close)
             self._writer = None
             threading.excepthook = self._excepthook

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.training.record import COLUMNS, History, Mean, MetricsFile
+from assay.training.history import COLUMNS, History, Mean, MetricsFile
 
 
 def read(path: Path) -> list[dict[str, str]]:

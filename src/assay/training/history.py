@@ -6,6 +6,7 @@ import math
 import os
 import time
 from dataclasses import asdict, dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, cast, final
 
@@ -41,7 +42,7 @@ class MetricsFile:
     def __init__(self, path: Path, keep_rows: int = 0) -> None:
         """Go on after `keep_rows` rows; those written after the checkpoint that is resumed are dropped."""
         self.path = path
-        kept = path.read_text().splitlines()[1 : keep_rows + 1] if path.exists() else []
+        kept = _whole_rows(path, keep_rows) if keep_rows else []
         if len(kept) < keep_rows:
             log.warning("%s has lost rows: %d are there of %d", path, len(kept), keep_rows)
         write_durably(path, "\n".join([",".join(COLUMNS), *kept, ""]).encode())
@@ -51,7 +52,8 @@ class MetricsFile:
     def append(self, row: dict[str, float]) -> None:
         """Raises `WriteError`; half a row is dropped when the run is resumed."""
         try:
-            self._writer.writerow({name: _text(value) for name, value in row.items()})
+            # `repr` is the shortest text that gives the same float back
+            self._writer.writerow({name: repr(value) for name, value in row.items()})
             self._file.flush()
         except OSError as error:
             raise write_error(self.path, error, ROW_BYTES) from error
@@ -67,8 +69,10 @@ class MetricsFile:
             log.warning("%s: %s", self.path, error)
 
 
-def _text(value: float) -> str:
-    return repr(value)  # the shortest text that gives the same float back
+def _whole_rows(path: Path, count: int) -> list[str]:
+    """The first rows, at most `count`, up to one that was damaged or never finished."""
+    lines = path.read_text(encoding="ascii", errors="replace").splitlines() if path.exists() else []
+    return list(takewhile(lambda row: row.count(",") == len(COLUMNS) - 1, lines[1 : count + 1]))
 
 
 @dataclass
@@ -90,7 +94,7 @@ class Mean:
 
 @dataclass
 class History:
-    """What has been measured so far; all of it is kept in checkpoints."""
+    """What has been measured so far, and which epoch was the best; all of it is kept in checkpoints."""
 
     rows: int = 0
     samples: int = 0
@@ -101,6 +105,13 @@ class History:
     this_epoch_seconds: float = 0.0
     last: dict[str, float] = field(default_factory=dict)  # metrics at the end of the last epoch
     best: dict[str, float] = field(default_factory=dict)  # those of the best checkpoint, with epoch and step
+
+    def best_epoch(self) -> dict[str, float]:
+        """Of the highest validation accuracy, the earliest of equals; without validation the last one."""
+        accuracy, highest = self.last.get("val/accuracy"), self.best.get("val/accuracy")
+        if highest is None or (accuracy is not None and accuracy > highest):
+            return dict(self.last)
+        return self.best
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "History":
@@ -115,10 +126,10 @@ class Recorder(Callback):
     Raises `Diverged` in the call in which the loss stopped being finite.
     """
 
-    def __init__(self, path: Path, log_every_n_steps: int) -> None:
+    def __init__(self, path: Path, log_every_n_steps: int, history: History) -> None:
         self.path = path
         self.log_every_n_steps = log_every_n_steps
-        self.history = History()
+        self.history = history  # the run's, or that of the checkpoint that it goes on from
         self.recent_loss = math.nan  # for the progress bar
         self._file: MetricsFile | None = None
         self._clock = time.perf_counter()
@@ -126,10 +137,7 @@ class Recorder(Callback):
     def state_dict(self) -> dict[str, Any]:
         if self._file is not None:
             self._file.sync()
-        return asdict(self.history)
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.history = History.from_state(state_dict)
+        return asdict(self.history) | {"best": self.history.best_epoch()}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
@@ -148,7 +156,7 @@ class Recorder(Callback):
         self.history.this_epoch_seconds += now - self._clock
         self._clock = now
         step = trainer.global_step - len(losses)
-        # the x axis of Lightning's own callbacks, which would count calls; Lightning adds the one
+        # private: the x axis of Lightning's own callbacks, which would count calls; Lightning adds the one
         trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step - 1  # pyright: ignore[reportPrivateUsage]
         for loss, hits, count, rate in zip(losses, correct, counts, executed["learning_rates"], strict=True):
             step += 1
