@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from assay.config.compose import compose
 from assay.errors import UserError
 from assay.run.compare import compared, diff, reproduce, unlike
+from assay.run.process import this_process
 
 
 def run_folder(path: Path, words: list[str], accuracy: float = 0.9, weight: float = 1.0) -> Path:
@@ -15,8 +16,9 @@ def run_folder(path: Path, words: list[str], accuracy: float = 0.9, weight: floa
     OmegaConf.save(compose("train", words), path / "config.yaml", resolve=True)
     result = {
         "status": "completed",
+        "process": this_process(),
         "metrics": {"test/accuracy": accuracy},
-        "seconds": {"total": accuracy * 7},
+        "seconds": {"total": accuracy * 7, "fit": None, "epochs": []},
         "versions": {"torch": "2.15.0"},
         "git": {"sha": "abc", "dirty": False},
     }
@@ -40,7 +42,7 @@ def test_what_differs_is_found(tmp_path: Path) -> None:
 def test_it_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a = run_folder(tmp_path / "a", ["optimizer.lr=0.1"])
     b = run_folder(tmp_path / "b", ["optimizer.lr=0.2"])
-    assert diff(str(a), str(b)) == 0
+    diff(str(a), str(b))
     shown = capsys.readouterr().out
     assert "optimizer.lr" in shown and "0.1" in shown and "0.2" in shown
 
@@ -65,6 +67,6 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 def test_a_run_that_failed_is_not_repeated(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "a", [])
-    (folder / "result.json").write_text('{"status": "failed"}')
+    (folder / "result.json").write_text(json.dumps({"status": "failed", "process": this_process()}))
     with pytest.raises(UserError, match="the run is failed"):
         reproduce(str(folder))

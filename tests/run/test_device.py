@@ -2,12 +2,11 @@
 
 import pytest
 import torch
-from torch import nn
 
 from assay.config.schema import DeviceConfig
 from assay.errors import UserError
 from assay.run import device
-from assay.run.device import CudaProbes, choose_threads, resolve, why_no_cuda
+from assay.run.device import CudaProbes, choose_threads, launched, resolve, why_no_cuda
 from tests.runs import config
 
 
@@ -74,10 +73,39 @@ def test_half_precision_on_the_cpu(no_gpu: None) -> None:
         resolve(chosen("device=cpu", "device.precision=16-mixed"))
 
 
+def test_ddp_on_the_cpu_says_what_it_takes(no_gpu: None) -> None:
+    for words in (("device=ddp",), ("device=ddp", "device.accelerator=cpu")):
+        with pytest.raises(UserError, match=r"device\.devices=auto: on the CPU .*\n.*device\.devices=2"):
+            resolve(chosen(*words))
+    shared = resolve(chosen("device=ddp", "device.accelerator=cpu", "device.devices=2"))
+    assert (shared.count, shared.per_node, shared.launched) == (2, 2, False)
+
+
+@pytest.fixture
+def torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of the last of two times two processes."""
+    given = {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
+    for name, value in (given | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}).items():
+        monkeypatch.setenv(name, value)
+
+
+def test_a_launchers_processes_are_taken_as_they_are(no_gpu: None, torchrun: None) -> None:
+    found = resolve(chosen("device=ddp"))
+    assert (found.count, found.per_node, found.launched) == (4, 2, True)
+    launch = launched()
+    assert launch is not None and launch.rank == 3
+    assert resolve(chosen("device=ddp", "device.devices=2")).count == 4
+
+
+@pytest.mark.parametrize("words", [("device=cpu",), ("device=ddp", "device.devices=3")])
+def test_a_launcher_and_another_number(no_gpu: None, torchrun: None, words: tuple[str, ...]) -> None:
+    with pytest.raises(UserError, match=r"has started 2 processes on this machine\ntype device=ddp"):
+        resolve(chosen(*words))
+
+
 def test_threads_follow_the_work_of_a_step() -> None:
-    small, large = nn.Linear(784, 10), nn.Sequential(nn.Flatten(), nn.Linear(784, 4096))
-    assert choose_threads(chosen(), small, (784,), 64, 8) == 1
-    assert choose_threads(chosen(), large, (1, 28, 28), 64, 8) == 8
-    assert choose_threads(chosen(), large, (1, 28, 28), 64, 2) == 2
-    assert choose_threads(chosen("device.threads=3"), large, (1, 28, 28), 64, 2) == 3
-    assert large.training  # as it was
+    small, large = 64 * 2 * 784 * 10, 64 * 2 * 784 * 4096  # operations of a batch of 64
+    assert choose_threads(chosen(), small, 8) == 1
+    assert choose_threads(chosen(), large, 8) == 8
+    assert choose_threads(chosen(), large, 2) == 2
+    assert choose_threads(chosen("device.threads=3"), large, 2) == 3

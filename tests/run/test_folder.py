@@ -1,6 +1,9 @@
 """The run folder: one for each run, one process at a time."""
 
+import errno
 import json
+import logging
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,13 +12,21 @@ import pytest
 
 from assay.errors import UserError
 from assay.run import folder as module
-from assay.run.folder import RunFolder, provenance
+from assay.run.folder import RunFolder, provenance, record_failure
 from assay.run.process import this_process
 from assay.training.atomic import WriteError
+from tests.runs import config
+
+WRONG = (
+    '{"status": "running", "process": null}',
+    '{"status": "running", "process": {"pid": 1}}',
+    '{"status": "completed", "process": {"pid": 1, "host": "a"}, "metrics": 3}',
+    "[" * 100_000,
+)
 
 
 def made(path: Path, **values: Any) -> RunFolder:
-    folder = RunFolder.create(path, None)
+    folder = RunFolder.create(path, config(), [])
     folder.update(**{"status": "running", "process": this_process()} | values)
     return folder
 
@@ -31,7 +42,7 @@ def test_two_of_one_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             return cls(2026, 1, 2, 3, 4, 5)
 
     monkeypatch.setattr(module, "datetime", Still)
-    one, two = RunFolder.create(tmp_path, "mine"), RunFolder.create(tmp_path, "mine")
+    one, two = (RunFolder.create(tmp_path, config("name=mine"), []) for _ in range(2))
     assert one.path.name == "2026-01-02_03-04-05-mine-aaaaaa"
     assert two.path.name == "2026-01-02_03-04-05-mine-bbbbbb"
 
@@ -39,10 +50,10 @@ def test_two_of_one_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     with pytest.raises(UserError, match=r"output_dir: .*out cannot be written to"):
-        RunFolder.create(tmp_path / "out", None)
+        RunFolder.create(tmp_path / "out", config(), [])
 
 
-@pytest.mark.parametrize("text", [None, "", "{", "[]", "{}", '{"status": "running", "process": null}'])
+@pytest.mark.parametrize("text", [None, "", "{", "[]", "{}", *WRONG])
 def test_a_result_that_is_none(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "result.json").write_text(text)
@@ -60,8 +71,7 @@ def test_status(tmp_path: Path) -> None:
 
 
 def test_killed_before_its_first_word(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path, None)
-    folder.write_config({"seed": 0}, ["seed=0"])
+    folder = RunFolder.create(tmp_path, config(), [])
     found = RunFolder.open(folder.path)
     assert found.status == "interrupted" and found.result == {}
 
@@ -76,7 +86,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 
 
 def test_one_that_has_just_begun(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path, None)
+    folder = RunFolder.create(tmp_path, config(), [])
     with folder.claimed(), pytest.raises(UserError, match="held by another process that just began"):
         RunFolder(folder.path).claimed().__enter__()
 
@@ -102,3 +112,51 @@ def test_where_a_result_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
     found = provenance()
     assert found["versions"].keys() >= {"assay", "torch", "python"}
     assert found["process"]["pid"] == this_process()["pid"] and found["slurm_job"] == "12"
+
+
+def test_it_is_there_with_its_config_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(self: Path, target: Path) -> Path:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "rename", killed)
+        RunFolder.create(tmp_path, config(), ["seed=0"])
+    assert [path for path in (tmp_path / "runs").iterdir() if not path.name.startswith(".")] == []
+    folder = RunFolder.create(tmp_path, config(), ["seed=0"])
+    assert (folder.path / "config.yaml").is_file() and (folder.path / "overrides.yaml").is_file()
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "metrics.csv", "log.txt", ".lock", "result.json"])
+def test_something_else_in_the_place_of_a_file(tmp_path: Path, name: str) -> None:
+    folder = RunFolder.create(tmp_path, config(), [])
+    if name == "checkpoints":
+        (folder.path / name).touch()
+    else:
+        (folder.path / name).mkdir()
+    with pytest.raises(UserError, match=rf"{name} is (a|no) folder"), folder.claimed():
+        raise AssertionError("it was claimed")
+
+
+def test_a_file_system_without_locks_costs_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(handle: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    folder = made(tmp_path)
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with caplog.at_level(logging.WARNING), folder.claimed():
+        folder.update(status="completed")
+    assert "cannot be locked (No locks available)" in caplog.text
+
+
+def test_a_failure_is_as_complete_as_any_result(tmp_path: Path) -> None:
+    """The sweep's parent says it for a job whose process died, before or after its first word."""
+    folder = RunFolder(tmp_path)
+    record_failure(folder, config("seed=7"), ["seed=7"], "interrupted", "killed by SIGKILL")
+    read = RunFolder.open(tmp_path)
+    assert (read.status, read.result["error"], read.result["seed"]) == ("interrupted", "killed by SIGKILL", 7)
+    assert read.result["seconds"]["total"] == 0.0 and read.result["overrides"] == ["seed=7"]
+    read.update(epochs=3)
+    record_failure(read, config("seed=7"), ["seed=7"], "failed", "again")
+    assert (read.result["epochs"], read.result["status"]) == (3, "failed")

@@ -9,7 +9,7 @@ from assay.errors import UserError
 from assay.run import preflight as module
 from assay.run.device import resolve
 from assay.run.parts import Parts, build_parts
-from assay.run.preflight import CHECKPOINTS, bytes_needed, checkpoint_bytes, kept_per_weight, preflight
+from assay.run.preflight import CHECKPOINTS, bytes_needed, checkpoint_bytes, preflight
 from tests.runs import SHORT, config, train
 
 
@@ -26,23 +26,11 @@ def parts(*words: str) -> Parts:
     return build_parts(judged, resolve(judged.device))
 
 
-@pytest.mark.parametrize(
-    ("words", "kept"),
-    [
-        (("optimizer=adam",), 2),
-        (("optimizer=sgd",), 1),
-        (("optimizer=sgd", "optimizer.momentum=0", "optimizer.nesterov=false"), 0),
-    ],
-)
-def test_what_an_optimizer_keeps(words: tuple[str, ...], kept: float) -> None:
-    assert kept_per_weight(parts(*words)) == kept
-
-
 @pytest.mark.parametrize("words", [("optimizer=adam",), ("optimizer=sgd", "model=cnn")])
-def test_the_estimate_is_near_and_above(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_the_estimate_is_above(tmp_path: Path, words: tuple[str, ...]) -> None:
     folder = train(tmp_path, *words, "stages=[fit]")
     size = (folder / "checkpoints" / "last.ckpt").stat().st_size
-    assert size <= checkpoint_bytes(parts(*words)) <= size + 128 * 1024
+    assert size <= checkpoint_bytes(parts(*words)) <= 2 * size + 128 * 1024
     files = {path.stat().st_ino: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     assert sum(files.values()) <= bytes_needed(parts(*words), log_every_n_steps=5)
 
@@ -75,3 +63,18 @@ def test_it_changes_no_generator_and_leaves_nothing(tmp_path: Path) -> None:
     preflight(tmp_path, one, 100)
     assert torch.equal(torch.get_rng_state(), before)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_room_for_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoInodes(NamedTuple):
+        f_files: int = 1000
+        f_favail: int = 3
+        f_blocks: int = 10**9
+        f_bfree: int = 10**9
+        f_bavail: int = 10**9
+        f_frsize: int = 4096
+
+    one = parts()
+    monkeypatch.setattr(module.os, "statvfs", lambda path: NoInodes())
+    with pytest.raises(UserError, match=r"output_dir: .* room for 3 more files"):
+        preflight(tmp_path, one, 100)

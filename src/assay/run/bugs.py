@@ -1,4 +1,4 @@
-"""What is said of a bug: the error, the line of the person's own code that it came from, where the traceback is."""
+"""What is said of a bug: the error, the line of the person's own code, where the traceback is."""
 
 import sysconfig
 import traceback

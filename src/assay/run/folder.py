@@ -1,4 +1,4 @@
-"""The run folder: made once, never shared; `result.json` replaced whole from the first second on. Needs no torch."""
+"""The run folder: made once, never shared; `result.json` replaced whole at every change. No torch here."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -211,7 +211,7 @@ class RunFolder:
         return self.path / "log.txt"
 
     def update(self, **values: Any) -> None:
-        """Replace `result.json` with these values changed; raises `WriteError`, and keeps them all the same."""
+        """Replace `result.json` with these values changed; raises `WriteError`, and keeps them even so."""
         self.result |= values
         text = json.dumps(self.result, indent=2, allow_nan=False, default=str)
         write_durably(self.path / "result.json", text.encode())

@@ -1,4 +1,4 @@
-"""From the validated config to the objects of a run, each built once; behind this door nothing knows the config."""
+"""From the validated config to the objects of a run, each built once."""
 
 import random
 import tempfile
@@ -82,7 +82,7 @@ def _flop_of_sample(network: nn.Module, source: Source) -> float:
     network.train()
     if tuple(logits.shape) != (2, source.num_classes):
         raise UserError(
-            f"model: {type(network).__name__} gives {tuple(logits.shape)} for 2 samples of {source.in_shape}\n"
+            f"model: {type(network).__name__} gives {tuple(logits.shape)} for two samples {source.in_shape}\n"
             f"data has {source.num_classes} classes: (2, {source.num_classes}) is needed, one logit a class"
         )
     return counter.get_total_flops() / 2

@@ -34,8 +34,8 @@ def preflight(folder: Path, parts: Parts, log_every_n_steps: int) -> None:
     disk = os.statvfs(there) if hasattr(os, "statvfs") else None
     if disk is not None and disk.f_files and disk.f_favail < FILES:
         raise UserError(
-            f"output_dir: the file system of {folder} has room for {disk.f_favail} more files, a run needs {FILES}\n"
-            "remove some (it has no inodes left), or set output_dir to a folder on another disk"
+            f"output_dir: {folder} has room for {disk.f_favail} more files, this run needs {FILES}\n"
+            "its file system has no inodes left: remove some files, or set output_dir to another disk"
         )
 
 
@@ -72,7 +72,7 @@ def bytes_needed(parts: Parts, log_every_n_steps: int) -> int:
 
 
 def checkpoint_bytes(parts: Parts) -> int:
-    """The weights three times, for Adam keeps two numbers for each and no shipped optimizer more, and a margin."""
+    """The weights three times, for Adam keeps two numbers for each and few optimizers more, and a margin."""
     network = parts.classifier.model
     weights = sum(one.numel() * one.element_size() for one in network.parameters())
     buffers = sum(one.numel() * one.element_size() for one in network.buffers())

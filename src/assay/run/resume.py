@@ -48,7 +48,7 @@ def stored_run(config: TrainConfig, overrides: Sequence[str]) -> tuple[TrainConf
 
 
 def is_complete(folder: RunFolder, config: TrainConfig) -> bool:
-    """Whether nothing is left to do of what the config asks for: neither longer training nor another stage."""
+    """Whether nothing is left to do: the config asks neither for longer training nor for another stage."""
     if folder.status != "completed":
         return False
     stored, trainer = read_config(folder.path), config.trainer
@@ -80,8 +80,9 @@ def resumable(resume: str, output_dir: Path) -> RunFolder:
             "stop it first, or wait for its end"
         )
     if folder.status == "diverged":
+        why = str(folder.result["error"]).partition("\n")[0]
         raise UserError(
-            f"resume: {resume} has diverged, and would again: {str(folder.result['error']).partition(chr(10))[0]}\n"
+            f"resume: {resume} has diverged, and would again: {why}\n"
             f"start a new run from its last finite weights, more slowly: ckpt={resume} optimizer.lr=..."
         )
     return folder

@@ -311,7 +311,7 @@ def _ended_result(folder: RunFolder, began: float) -> Generator[None]:
 
 @contextmanager
 def _others_released(is_launched: bool) -> Generator[None]:
-    """The launcher's other processes, which wait for this one's word, are told at the end if they were not."""
+    """A launcher's other processes, which wait for this one's word, are told at the end if they were not."""
     try:
         yield
     finally:

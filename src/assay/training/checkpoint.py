@@ -1,9 +1,9 @@
 """A checkpoint on disk: one file that proves itself.
 
-The last bytes of `<name>.ckpt` are the SHA-256 of all before them, as the comment of torch's ZIP archive, so that
-`torch.load` reads the file as any other. It is written beside its place, synced and renamed: at every moment the
-name stands for a whole checkpoint, and the one before it is kept as `<name>.previous.ckpt`. torch.load checks
-neither length nor CRC-32 of what it reads, and Lightning's own saving stages in $TMPDIR without a sync.
+The last bytes of `<name>.ckpt` are the SHA-256 of all before them, as the comment of torch's ZIP archive, so
+that `torch.load` reads the file as any other. It is written beside its place, synced and renamed: the name always
+stands for a whole checkpoint, and the one before it is kept as `<name>.previous.ckpt`. torch.load checks neither
+length nor CRC-32 of what it reads, and Lightning's own saving stages in $TMPDIR without a sync.
 """
 
 import hashlib
@@ -38,8 +38,8 @@ def previous(path: Path) -> Path:
 def save_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
     """Replace the checkpoint whole; the one before stays as `previous`.
 
-    Raises `WriteError`; then the newest undamaged checkpoint is the one before. A run folder that was moved away
-    is not made again.
+    Raises `WriteError`; then the newest undamaged checkpoint is the one before. A run folder that was moved
+    away is not made again.
     """
     buffer = io.BytesIO()
     torch.save(dict(checkpoint), buffer)

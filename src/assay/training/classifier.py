@@ -152,7 +152,7 @@ class _Update:
             nn.utils.clip_grad_value_(self.parameters, value)
 
     def count(self, steps: int) -> None:
-        """Tell Lightning of the steps, which it did not take itself: `trainer.global_step` reads this counter."""
+        """Tell Lightning of the steps, which it did not take: `trainer.global_step` reads this counter."""
         progress = self.module.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         progress.total.ready += steps
         progress.total.completed += steps
