@@ -33,6 +33,11 @@ def command(name: str) -> int:
     asked = tool_of(line.overrides) if name == "train" else None
     if asked is not None:
         return _tool(*asked, line.overrides)
+    if name == "train" and line.multirun and not (line.config_only or line.completion):
+        from assay.sweep.sweep import sweep
+
+        sweep(line.overrides)
+        return 0
     return _hydra(name, line, _train if name == "train" else _bench)
 
 
@@ -52,9 +57,10 @@ def _bench(found: JudgedConfig[object]) -> int:
 
 def _tool(tool: Tool, folders: tuple[str, ...], words: tuple[str, ...]) -> int:
     if tool is Tool.LEADERBOARD:
-        from assay.sweep.derive import print_again
+        from assay.sweep.sweep import print_leaderboard
 
-        return print_again(folders, [word for word in words if word.startswith("sweep.")])
+        print_leaderboard(folders, [word for word in words if word.startswith("sweep.")])
+        return 0
     from assay.run import compare
 
     return compare.reproduce(folders[0]) if tool is Tool.REPRODUCE else compare.diff(*folders)
@@ -79,13 +85,7 @@ def _judged(name: str, line: CommandLine) -> JudgedConfig[object] | None:
         return None
     if not line.multirun:
         return judged(name, line.overrides)
-    # frames alone: the sweeper judges the slots of the jobs that are still to run, others need no torch
-    if name == "train":
-        from assay.sweep.jobs import compose_jobs
-
-        compose_jobs(line.overrides)  # what needs torch is judged by the sweep, if there is anything to run
-    else:
-        judge_jobs(name, sample_jobs(line.overrides))
+    judge_jobs(name, sample_jobs(line.overrides))
     return None
 
 
@@ -106,10 +106,6 @@ def _hydra(name: str, line: CommandLine, job: Job) -> int:
             one = JudgedConfig(judge(schema_of(name, composed), composed), composed, words)
         codes.append(_reported(job, one))
 
-    if name == "train" and line.multirun:
-        from assay.sweep.sweeper import register
-
-        register(line.overrides, codes.append)
     typed = sys.argv[1:]
     sys.argv[1:] = [word for word in line.argv if found is None or word not in found.deferred]
     hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(task)()

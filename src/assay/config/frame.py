@@ -86,6 +86,9 @@ class SweepConfig:
     direction: Annotated[
         Literal["auto", "max", "min"], Field(description="which end is best; auto: less of a loss, else more")
     ]
+    workers: Annotated[
+        Count | Literal["auto"], Field(description="jobs at once on this machine; auto: one a GPU, or a core")
+    ]
     jobs_per_gpu: Annotated[Count, Field(description="jobs that share one GPU at a time")]
 
 

@@ -30,6 +30,7 @@ PACKAGES = (
     *("hydra-core", "omegaconf", "tensorboard", "numpy"),
 )
 LOCK_PATIENCE = 10.0  # seconds; children of a killed run keep its lock until they notice
+LOOK_PATIENCE = 1.0  # who only looks whether the lock is free holds it for less
 
 
 class RunFolder:
@@ -38,6 +39,8 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.result: dict[str, Any] = {}
+        # one lock object a folder object: `claimed` may be entered again by who holds it
+        self._lock = FileLock(path / ".lock", is_singleton=False)
 
     @classmethod
     def create(cls, output_dir: Path, name: str | None) -> "RunFolder":
@@ -87,7 +90,7 @@ class RunFolder:
         alive = is_alive(self.result["process"])
         if alive is not None:
             return alive
-        lock = self._lock()
+        lock = FileLock(self.path / ".lock", is_singleton=False)
         try:
             lock.acquire(timeout=0)
         except (Timeout, OSError):  # a file system without locks: then nobody here can say that it is dead
@@ -101,9 +104,9 @@ class RunFolder:
 
         What a killed holder left half-written is removed.
         """
-        lock = self._lock()
+        lock = self._lock
         try:
-            lock.acquire(timeout=LOCK_PATIENCE if self.result and not self.is_held() else 0)
+            lock.acquire(timeout=LOCK_PATIENCE if self.result and not self.is_held() else LOOK_PATIENCE)
         except Timeout:
             raise UserError(self._held()) from None
         try:
@@ -111,9 +114,6 @@ class RunFolder:
             yield
         finally:
             lock.release()
-
-    def _lock(self) -> FileLock:
-        return FileLock(self.path / ".lock", is_singleton=False)
 
     def _held(self) -> str:
         if not (self.path / "result.json").exists():
