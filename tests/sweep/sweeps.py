@@ -27,9 +27,15 @@ def sweep(
     )
 
 
+def folders(folder: Path) -> dict[str, Path]:
+    """The folders of jobs by id."""
+    return {path.name.rpartition("-")[2]: path for path in folder.glob("jobs/*")}
+
+
 def results(folder: Path) -> dict[str, dict[str, Any]]:
     """`result.json` by id of all jobs that have begun."""
-    return {file.parent.name: json.loads(file.read_text()) for file in folder.glob("jobs/*/result.json")}
+    files = {id: path / "result.json" for id, path in folders(folder).items()}
+    return {id: json.loads(file.read_text()) for id, file in files.items() if file.exists()}
 
 
 def table(folder: Path) -> list[dict[str, str]]:

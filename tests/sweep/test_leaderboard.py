@@ -8,8 +8,16 @@ from typing import Any
 
 import pytest
 
-from assay.sweep.leaderboard import Entry, direction_of, leaderboard, mark
-from assay.sweep.table import as_csv, as_json, as_markdown, group_header, header, row_header
+from assay.sweep.leaderboard import (
+    Comparison,
+    Entry,
+    compare,
+    direction_of,
+    holm,
+    leaderboard,
+    spread,
+)
+from assay.sweep.report import files, group_cells, row_cells, row_values
 
 ACCURACY = {"sgd": (0.95, 0.96, 0.97), "adam": (0.90, 0.905, 0.91)}
 
@@ -24,6 +32,7 @@ def entry(
         "epochs": 2,
         "steps": 10,
         "samples_per_second": 5.0,
+        "seed": seed,
     }
     words = (f"optimizer={optimizer}", f"seed={seed}", "trainer.max_epochs=2")
     return Entry(f"{optimizer}{seed}", optimizer, "demo", "", words, status, reason, result, {})
@@ -49,14 +58,16 @@ def test_groups_have_mean_and_deviation_over_seeds(entries: list[Entry]) -> None
     assert found.mean == statistics.fmean(ACCURACY["sgd"])
     assert found.sd == statistics.stdev(ACCURACY["sgd"])
     assert found.half_width == pytest.approx(4.302653 * 0.01 / math.sqrt(3), rel=1e-5)
-    assert (mark(best), mark(other), other.is_apart) == ("best", "", True)
+    assert best.note == "best" and best.comparison is None
+    assert other.note.startswith("differs from the best (paired t-test, p = 0.00")
 
 
-def test_a_group_that_cannot_be_told_apart_is_marked() -> None:
+def test_with_two_seeds_nothing_is_claimed() -> None:
     board = leaderboard(
-        [entry("sgd", 0, 0.90), entry("sgd", 1, 0.96), entry("adam", 0, 0.91), entry("adam", 1, 0.94)]
+        [entry("sgd", 0, 0.96), entry("sgd", 1, 0.96), entry("adam", 0, 0.91), entry("adam", 1, 0.91)]
     )
-    assert mark(board.groups[1]) == "not told apart from the best"
+    assert [group.note for group in board.groups] == ["best", "too few seeds"]
+    assert group_cells(board, board.groups[0])["val/accuracy"] == "96.00%"
 
 
 def test_failures_come_last_with_their_reason(entries: list[Entry]) -> None:
@@ -64,7 +75,7 @@ def test_failures_come_last_with_their_reason(entries: list[Entry]) -> None:
     board = leaderboard([*bad, *entries])
     assert [row.entry.status for row in board.rows][-2:] == ["pending", "failed"]
     assert board.rows[-1].rank is None
-    assert as_csv(board).splitlines()[-1].endswith("boom; at step 3")
+    assert files(board)["leaderboard.csv"].splitlines()[-1].endswith("boom; at step 3")
     assert [one.id for one in board.failures] == ["sgd9"]
 
 
@@ -76,18 +87,27 @@ def test_a_loss_is_better_when_it_is_less(entries: list[Entry]) -> None:
 
 def test_the_files_hold_full_precision(entries: list[Entry]) -> None:
     board = leaderboard(entries)
-    whole = json.loads(as_json(board))
+    whole = json.loads(files(board)["leaderboard.json"])
     assert whole["rows"][0]["val/accuracy"] == 0.97
     assert whole["groups"][0]["metrics"]["val/accuracy"]["sd"] == statistics.stdev(ACCURACY["sgd"])
-    assert "| sgd | 3 | 96.00% ± 2.48 | 1.00 |" in as_markdown(board)
+    assert whole["groups"][1]["comparison"]["test"] == "paired t-test"
+    assert "| sgd | 3 | 96.00% ± 2.48 | 1.00 |" in files(board)["leaderboard.md"]
+
+
+def test_what_a_user_typed_is_no_markup_in_markdown() -> None:
+    board = leaderboard([entry("<img src=x>|", 0, 0.9), entry("sgd", 0, 0.8)])
+    assert "&lt;img src=x&gt;\\|" in files(board)["leaderboard.md"]
 
 
 def test_no_column_is_shown_twice(entries: list[Entry]) -> None:
     board = leaderboard(entries, "test/accuracy")
-    for names in (header(board), row_header(board), group_header(board)):
+    for names in (
+        list(row_values(board, board.rows[0])),
+        list(row_cells(board, board.rows[0])),
+        list(group_cells(board, board.groups[0])),
+    ):
         assert names.count("test/accuracy") == 1
         assert "last test/accuracy" not in names
-        assert len(set(names)) == len(names)
 
 
 def test_a_config_that_two_sweeps_have_run_is_one_measurement(entries: list[Entry]) -> None:
@@ -95,10 +115,61 @@ def test_a_config_that_two_sweeps_have_run_is_one_measurement(entries: list[Entr
     once, twice = leaderboard(entries), leaderboard([*entries, *again])
     assert len(twice.rows) == 2 * len(once.rows)
     assert [group.spreads for group in twice.groups] == [group.spreads for group in once.groups]
-    assert [group.is_apart for group in twice.groups] == [group.is_apart for group in once.groups]
+    assert [group.note for group in twice.groups] == [group.note for group in once.groups]
 
 
 def test_an_empty_half_is_no_obstacle() -> None:
     board = leaderboard([entry("sgd", 0, 0.9, "running")])
     assert board.rows[0].rank is None
     assert not board.groups[0].spreads
+
+
+@pytest.mark.parametrize(("n", "quantile"), [(3, 4.302653), (5, 2.776445), (10, 2.262157), (31, 2.042272)])
+def test_the_interval_is_students(n: int, quantile: float) -> None:
+    """Against the quantiles of a printed table."""
+    values = [float(at) for at in range(n)]
+    wanted = quantile * statistics.stdev(values) / math.sqrt(n)
+    assert spread(values).half_width == pytest.approx(wanted, rel=1e-6)
+
+
+def test_fewer_than_three_seeds_have_no_interval() -> None:
+    assert (spread([0.5]).sd, spread([0.5]).half_width) == (None, None)
+    assert (spread([1.0, 2.0]).sd, spread([1.0, 2.0]).half_width) == (statistics.stdev([1, 2]), None)
+
+
+SLEEP = (
+    [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0],
+    [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4],
+)
+
+
+def test_the_same_seeds_are_paired_and_others_are_not() -> None:
+    """Student's own data (1908), as R's t.test answers: p = 0.002833 paired, 0.07939 by Welch's test."""
+    one, other = (dict(enumerate(values)) for values in SLEEP)
+    shifted = {seed + 100: value for seed, value in other.items()}
+    paired, welch = compare(one, other), compare(one, shifted)
+    assert isinstance(paired, Comparison) and isinstance(welch, Comparison)
+    assert (paired.test, welch.test) == ("paired t-test", "Welch's t-test")
+    assert paired.p == pytest.approx(0.002833, abs=1e-6)
+    assert welch.p == pytest.approx(0.07939, abs=1e-5)
+
+
+def test_where_nothing_varies_no_p_is_made_up() -> None:
+    same, less = dict.fromkeys(range(3), 0.9), dict.fromkeys(range(3), 0.8)
+    assert compare(same, same) == "same at every seed"
+    assert compare(same, less) == "no spread to test by"
+    assert compare(same, {seed + 9: value for seed, value in less.items()}) == "no spread to test by"
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_comparisons_are_corrected_for_their_number() -> None:
+    values = {"a": (0.96, 0.97, 0.98), "b": (0.90, 0.93, 0.95), "c": (0.90, 0.93, 0.95)}
+    board = leaderboard([entry(name, seed, one) for name in values for seed, one in enumerate(values[name])])
+    alone = compare(dict(enumerate(values["b"])), dict(enumerate(values["a"])))
+    assert isinstance(alone, Comparison)
+    assert [one.comparison.p for one in board.groups if one.comparison] == pytest.approx([2 * alone.p] * 2)

@@ -1,20 +1,31 @@
 """The leaderboard: a pure function of what the folders of jobs say.
 
 Rows are jobs: completed ones by the metric, then those that are not finished, failed ones last with their
-reason. Groups are the jobs that differ in their seed alone; one whose mean cannot be told from that of the
-best group (Welch's test at 5 %) is marked.
+reason. Groups are the jobs that differ in their seed alone. Each group is compared with the best one by
+Student's paired t-test where both have the same seeds, else by Welch's; the p values are corrected for their
+number by Holm's method (1979). The best is chosen after the fact, so a p value is a hint, no proof.
 """
 
+import math
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
-from assay.sweep.jobs import key_of, swept_keys, value_of
-from assay.sweep.statistics import Spread, spread, told_apart
+import yaml
+
+from assay.errors import UserError
+from assay.run.folder import RunFolder
+from assay.run.identity import digest
+from assay.sweep.grid import key_of, swept_keys, value_of
+from assay.sweep.job import SweepFolder, opened, state_of
 
 METRICS = ("val/accuracy", "val/loss", "test/accuracy", "test/loss")
-PLACE = {"completed": 0, "running": 1, "interrupted": 2, "pending": 3, "diverged": 4, "failed": 5}
+ORDER = {"completed": 0, "running": 1, "interrupted": 2, "pending": 3, "diverged": 4, "failed": 5}
+LEVEL = 0.05
+FEWEST = 3  # seeds: with two, an interval is 13 times the deviation, and a test finds nothing
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -25,22 +36,24 @@ class Entry:
     group: str
     sweep: str  # the name of its sweep
     folder: str
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
     status: str
     reason: str | None
     result: Mapping[str, Any]
     config: Mapping[str, Any]  # resolved; empty before the job has begun
 
     def metric(self, name: str) -> float | None:
-        """The best checkpoint's; only of a job that completed."""
-        return self.result["metrics"].get(name) if self.status == "completed" else None
-
-    def last(self, name: str) -> float | None:
-        return self.result.get("last", {}).get(name) if self.status == "completed" else None
+        """The best checkpoint's, or with `last ` before the name that of the last epoch, if it completed."""
+        if self.status != "completed":
+            return None
+        measured = self.result.get("last" if name.startswith("last ") else "metrics", {})
+        return measured.get(name.removeprefix("last "))
 
     def value(self, key: str) -> str:
         """The value of a key as typed, else that of the config."""
-        typed = next((value_of(word) for word in self.words if key_of(word) == key), None)
+        if key == "sweep":
+            return self.sweep
+        typed = next((value_of(one) for one in self.overrides if key_of(one) == key), None)
         if typed is not None:
             return typed
         node: Any = self.config
@@ -56,16 +69,39 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """A mean over `n` seeds; `sd` (n - 1) needs two, the half width of the 95 % interval (Student) three."""
+
+    n: int
+    mean: float
+    sd: float | None
+    half_width: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A group's mean against the best one's."""
+
+    test: str
+    p: float  # two-sided, corrected for the number of comparisons
+
+    @property
+    def text(self) -> str:
+        p = "p < 0.001" if self.p < 0.001 else f"p = {self.p:.2g}"
+        what = "differs from the best" if self.p < LEVEL else "no clear difference from the best"
+        return f"{what} ({self.test}, {p})"
+
+
+@dataclass(frozen=True)
 class Group:
-    """The jobs that differ in their seed alone."""
+    """The jobs that differ in their seed alone; `comparison` is None where no test can be made."""
 
     id: str
     entries: tuple[Entry, ...]
     spreads: Mapping[str, Spread]  # by metric, over the jobs that completed
     seconds: float | None  # mean over the jobs that completed
-    # against the group with the best mean; None where either has fewer than two values
-    is_apart: bool | None
-    is_best: bool = False
+    note: str = ""
+    comparison: Comparison | None = None
 
     @property
     def completed(self) -> int:
@@ -105,13 +141,15 @@ def leaderboard(
 
     def order(entry: Entry) -> tuple[int, bool, float]:
         value = entry.metric(metric)
-        return PLACE.get(entry.status, 9), value is None, sign * (value or 0.0)
+        return ORDER.get(entry.status, 9), value is None, sign * (value or 0.0)
 
     ordered = sorted(entries, key=order)
     rows = tuple(
         Row(None if one.metric(metric) is None else at, one) for at, one in enumerate(ordered, start=1)
     )
-    keys = [key for key in swept_keys([one.words for one in entries]) if key not in ("output_dir", "name")]
+    keys = [
+        key for key in swept_keys([one.overrides for one in entries]) if key not in ("output_dir", "name")
+    ]
     if len({entry.sweep for entry in entries}) > 1:
         keys = ["sweep", *keys]
     return Leaderboard(metric, end, tuple(keys), rows, _groups(entries, metric, sign))
@@ -121,40 +159,135 @@ def _groups(entries: Sequence[Entry], metric: str, sign: int) -> tuple[Group, ..
     members: dict[str, list[Entry]] = {}
     for entry in entries:
         members.setdefault(entry.group, []).append(entry)
+    groups = [_group(id, found, metric) for id, found in members.items()]
 
-    def order(item: tuple[str, list[Entry]]) -> tuple[bool, float]:
-        values = values_of(item[1], metric)
-        return not values, sign * statistics.fmean(values) if values else 0.0
+    def order(group: Group) -> tuple[bool, float]:
+        measured = group.spreads.get(metric)
+        return measured is None, sign * measured.mean if measured else 0.0
 
-    ordered = sorted(members.items(), key=order)
-    best = values_of(ordered[0][1], metric) if ordered else []
-    return tuple(
-        _group(id, found, best, metric, is_best=at == 0 and bool(best))
-        for at, (id, found) in enumerate(ordered)
+    return tuple(_compared(sorted(groups, key=order), metric))
+
+
+def _group(id: str, entries: list[Entry], metric: str) -> Group:
+    spreads = {
+        name: spread(list(values.values()))
+        for name in dict.fromkeys((metric, *METRICS))
+        if (values := by_seed(entries, name))
+    }
+    seconds = [one.result["seconds"]["total"] for one in entries if one.status == "completed"]
+    return Group(id, tuple(entries), spreads, statistics.fmean(seconds) if seconds else None)
+
+
+def by_seed(entries: Sequence[Entry], metric: str) -> dict[int, float]:
+    """The metric of the jobs that have it; a config that several sweeps have run is one measurement."""
+    values: dict[int, float] = {}
+    for one in entries:
+        value = one.metric(metric)
+        if value is not None:
+            values.setdefault(one.result["seed"], value)
+    return values
+
+
+def spread(values: Sequence[float]) -> Spread:
+    n, mean = len(values), statistics.fmean(values)
+    sd = statistics.stdev(values) if n > 1 else None
+    if sd is None or n < FEWEST:
+        return Spread(n, mean, sd, None)
+    from scipy import stats  # a second, and only where there is something to say
+
+    return Spread(n, mean, sd, float(stats.t.ppf(1 - LEVEL / 2, n - 1)) * sd / math.sqrt(n))
+
+
+def _compared(groups: Sequence[Group], metric: str) -> Iterator[Group]:
+    """The groups with what is to be said of each beside the first, which is the best."""
+    best = by_seed(groups[0].entries, metric) if groups else {}
+    tests = [compare(by_seed(group.entries, metric), best) for group in groups[1:]]
+    corrected = iter(holm([one.p for one in tests if isinstance(one, Comparison)]))
+    for group, test in zip(groups, [None, *tests], strict=True):
+        if metric not in group.spreads:
+            yield group
+        elif test is None:
+            yield replace(group, note="best")
+        elif isinstance(test, str):
+            yield replace(group, note=test)
+        else:
+            comparison = Comparison(test.test, next(corrected))
+            yield replace(group, note=comparison.text, comparison=comparison)
+
+
+def compare(one: Mapping[int, float], other: Mapping[int, float]) -> Comparison | str:
+    """The test of equal means, or why there is none; values by seed."""
+    if min(len(one), len(other)) < FEWEST:
+        return "too few seeds"
+    paired = one.keys() == other.keys()
+    differences = [one[seed] - other[seed] for seed in one] if paired else []
+    if _is_constant(differences) if paired else _is_constant(one.values()) and _is_constant(other.values()):
+        return "same at every seed" if paired and not any(differences) else "no spread to test by"
+    from scipy import stats
+
+    if paired:
+        result: Any = stats.ttest_1samp(differences, 0.0)  # which is the paired test
+        return Comparison("paired t-test", float(result.pvalue))
+    result = stats.ttest_ind(list(one.values()), list(other.values()), equal_var=False)
+    return Comparison("Welch's t-test", float(result.pvalue))
+
+
+def _is_constant(values: Any) -> bool:
+    """Equal but for rounding: their deviation is no estimate of anything."""
+    return max(values) - min(values) <= 1e-9 * max(map(abs, values))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's correction: the k-th least of m times m - k + 1, and none below the one before it."""
+    corrected, least = [0.0] * len(p_values), 0.0
+    for rank, at in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[at]))
+        corrected[at] = least
+    return corrected
+
+
+def entries_of(folders: Sequence[Path]) -> list[Entry]:
+    """All jobs of these sweep folders, or runs of these folders of runs. Raises `UserError` for any other."""
+    once = {folder.resolve(): folder for folder in folders}  # a folder named twice would count twice
+    entries = [entry for folder in once.values() for entry in _entries(folder)]
+    if not entries:
+        raise UserError("leaderboard: there is no job in it yet")
+    return entries
+
+
+def _entries(folder: Path) -> Iterator[Entry]:
+    sweep = SweepFolder(folder)
+    if manifest := sweep.manifest:
+        paths = sweep.folders()
+        for job in manifest["jobs"]:
+            id = job["id"]
+            run = opened(paths[id] if id in paths else folder / "jobs" / id)
+            yield _entry(run, id, job["group"], folder.name, job["overrides"])
+        return
+    inside = [folder] if (folder / "result.json").is_file() else sorted(folder.glob("*/"))
+    runs = [RunFolder.open(path) for path in inside if (path / "result.json").is_file()]
+    if not runs:
+        raise UserError(
+            f"leaderboard={folder}: no sweep folder: it has no sweep.json, and no run is in it\n"
+            "  the sweeps are in outputs/sweeps/"
+        )
+    for run in runs:
+        overrides = [one for one in run.result["overrides"] if not one.startswith("sweep")]
+        group = digest(read_config(run.path), without_seed=True)
+        yield _entry(run, run.path.name, group, folder.name, overrides)
+
+
+def _entry(run: RunFolder, id: str, group: str, sweep: str, overrides: Sequence[str]) -> Entry:
+    state, config = state_of(run), read_config(run.path)
+    return Entry(
+        id, group, sweep, str(run.path), tuple(overrides), state.status, state.error, state.result, config
     )
 
 
-def _group(id: str, entries: list[Entry], best: list[float], metric: str, is_best: bool) -> Group:
-    spreads = {
-        name: spread(values)
-        for name in dict.fromkeys((metric, *METRICS))
-        if (values := values_of(entries, name))
-    }
-    seconds = [one.result["seconds"]["total"] for one in entries if one.status == "completed"]
-    apart = None if is_best else told_apart(values_of(entries, metric), best)
-    return Group(id, tuple(entries), spreads, statistics.fmean(seconds) if seconds else None, apart, is_best)
-
-
-def values_of(entries: Sequence[Entry], metric: str) -> list[float]:
-    """The metric of the jobs that have it; a config that several sweeps have run is one measurement."""
-    once = {one.result.get("config_id", one.id): one for one in reversed(entries)}
-    return [value for one in reversed(once.values()) if (value := one.metric(metric)) is not None]
-
-
-def mark(group: Group) -> str:
-    """What the comparison with the best group says, in a word."""
-    if group.is_best:
-        return "best"
-    if not group.spreads:
-        return ""
-    return {None: "n too small to tell", False: "not told apart from the best", True: ""}[group.is_apart]
+def read_config(folder: Path) -> dict[str, Any]:
+    """`config.yaml` as plain data; empty where the job has not begun, or the file is damaged."""
+    try:
+        config = yaml.load((folder / "config.yaml").read_bytes(), Loader)
+    except (FileNotFoundError, NotADirectoryError, yaml.YAMLError):
+        return {}
+    return config if isinstance(config, dict) else {}

@@ -1,14 +1,12 @@
 """A sweep in TensorBoard: the HParams tab, and for each group of seeds a run with mean, least and most.
 
 TensorBoard takes the first `Experiment` record that it finds, so there is one, at the sweep's root, with all
-keys and metrics; each job has a session record with its status at the end. All of it is made anew from the
-folders, in files of their own. Needs neither torch nor TensorFlow.
+keys and metrics; each job has a session record with its status at the end, and what the checkpoint that is
+best by validation measured, under `val_best/`: a name that comes after those of the curves. All of it is made
+anew from the folders, in files of their own. Needs neither torch nor TensorFlow.
 """
 
-import csv
-import re
 import shutil
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +18,9 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util import tensor_util
 
-from assay.sweep.leaderboard import METRICS, Entry, Group, Leaderboard
-from assay.sweep.table import key_value
+from assay.sweep.grid import job_name
+from assay.sweep.leaderboard import METRICS, Entry, Leaderboard
+from assay.sweep.report import CURVES, Points, band, number_in, read_curves
 
 # made by protobuf at run time: the type checker does not see what is in them
 API: Any = api_pb2
@@ -35,10 +34,8 @@ STATUS = {
     "completed": API.STATUS_SUCCESS,
     "failed": API.STATUS_FAILURE,
     "diverged": API.STATUS_FAILURE,
-    "running": API.STATUS_RUNNING,
 }
-CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
-Points = Mapping[int, float]  # by step
+BEST = "val_best"
 
 
 def write_views(board: Leaderboard, root: Path) -> None:
@@ -53,9 +50,9 @@ def write_views(board: Leaderboard, root: Path) -> None:
     for group in board.groups:
         done = [entry for entry in group.entries if entry.status == "completed"]
         if len(done) > 1:
-            name = re.sub(r"[^\w.=,-]+", "_", _name(board, group))[:100]  # file names have an end
-            shown.add(f"{name}-{group.id}")
-            _write(root / "groups" / f"{name}-{group.id}", _bands([read_curves(entry) for entry in done]))
+            values = [f"{key}={done[0].value(key)}" for key in board.group_keys]
+            shown.add(name := job_name(values, board.group_keys, group.id))
+            _write(root / "groups" / name, _bands([read_curves(entry) for entry in done]))
     for folder in (root / "groups").glob("*"):
         if folder.name not in shown:  # of an earlier look, when other keys differed
             shutil.rmtree(folder)
@@ -71,10 +68,6 @@ def _write(folder: Path, events: Sequence[Any]) -> None:
     writer.close()
 
 
-def _name(board: Leaderboard, group: Group) -> str:
-    return ",".join(f"{key}={key_value(group.entries[0], key)}" for key in board.group_keys) or "all"
-
-
 def _record(tag: str, data: Any) -> Any:
     described = metadata.create_summary_metadata(data)
     return Event(
@@ -83,66 +76,42 @@ def _record(tag: str, data: Any) -> Any:
 
 
 def _experiment(board: Leaderboard, entries: Sequence[Entry]) -> Any:
-    found = [name for name in METRICS if any(entry.metric(name) is not None for entry in entries)]
-    of = {True: API.DATA_TYPE_FLOAT64, False: API.DATA_TYPE_STRING}
-    keys = [API.HParamInfo(name=key, type=of[_is_numeric(entries, key)]) for key in board.keys]
-    tags = [(API.MetricName(tag=f"best/{name}"), f"best {name}") for name in found]
-    metrics = [API.MetricInfo(name=tag, display_name=shown) for tag, shown in tags]
+    names = [name for name in METRICS if any(entry.metric(name) is not None for entry in entries)]
+    metrics = [
+        API.MetricInfo(name=API.MetricName(tag=f"{BEST}/{name}"), display_name=f"best {name}")
+        for name in names
+    ]
+    keys: list[Any] = []
+    for key in board.keys:
+        is_numeric = all(number_in(entry.value(key)) is not None for entry in entries)
+        keys.append(
+            API.HParamInfo(name=key, type=API.DATA_TYPE_FLOAT64 if is_numeric else API.DATA_TYPE_STRING)
+        )
     return API.Experiment(name=board.metric, hparam_infos=keys, metric_infos=metrics)
-
-
-def _is_numeric(entries: Sequence[Entry], key: str) -> bool:
-    return all(_as_number(key_value(entry, key)) is not None for entry in entries)
-
-
-def _as_number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 def _session(board: Leaderboard, entry: Entry) -> list[Any]:
     start = DATA.SessionStartInfo(group_name=entry.id)
     for key in board.keys:
-        value = key_value(entry, key)
-        number = _as_number(value)
-        if number is not None:
-            start.hparams[key].number_value = number
+        number = number_in(entry.value(key))
+        if number is None:
+            start.hparams[key].string_value = entry.value(key)
         else:
-            start.hparams[key].string_value = value
+            start.hparams[key].number_value = number
     events = [_record(metadata.SESSION_START_INFO_TAG, DATA.HParamsPluginData(session_start_info=start))]
     step = entry.result.get("best", {}).get("step", 0)
-    for name in METRICS:
-        value = entry.metric(name)
-        if value is not None:
-            events.append(_scalar(f"best/{name}", step, value))
-    status = STATUS.get(entry.status, API.STATUS_UNKNOWN)
-    if status != API.STATUS_RUNNING:
-        end = DATA.SessionEndInfo(status=status)
+    measured = {name: entry.metric(name) for name in METRICS}
+    events += [
+        _scalar(f"{BEST}/{name}", step, value) for name, value in measured.items() if value is not None
+    ]
+    if entry.status != "running":
+        end = DATA.SessionEndInfo(status=STATUS.get(entry.status, API.STATUS_UNKNOWN))
         events.append(_record(metadata.SESSION_END_INFO_TAG, DATA.HParamsPluginData(session_end_info=end)))
     return events
 
 
 def _scalar(tag: str, step: int, value: float) -> Any:
     return Event(step=step, summary=Summary(value=[Summary.Value(tag=tag, simple_value=value)]))
-
-
-def read_curves(entry: Entry) -> dict[str, Points]:
-    """The curves of a job, from its `metrics.csv`."""
-    file = Path(entry.folder) / "metrics.csv"
-    if not file.is_file():
-        return {}
-    with file.open(newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    return {name: {int(row["step"]): float(row[name]) for row in rows if row.get(name)} for name in CURVES}
-
-
-def band(curves: Sequence[Points]) -> dict[int, tuple[float, float, float]]:
-    """Mean, least and most at each step that all the curves have."""
-    steps = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []
-    at = {step: [curve[step] for curve in curves] for step in steps}
-    return {step: (statistics.fmean(values), min(values), max(values)) for step, values in at.items()}
 
 
 def _bands(jobs: Sequence[Mapping[str, Points]]) -> list[Any]:
@@ -156,19 +125,12 @@ def _bands(jobs: Sequence[Mapping[str, Points]]) -> list[Any]:
 
 def _layout() -> Any:
     """Charts of a mean between its least and most, in the tab Custom Scalars."""
-    charts = [
-        LAYOUT.Chart(
-            title=name,
-            margin=LAYOUT.MarginChartContent(
-                series=[
-                    LAYOUT.MarginChartContent.Series(
-                        value=f"{name}/mean", lower=f"{name}/min", upper=f"{name}/max"
-                    )
-                ]
-            ),
+    charts: list[Any] = []
+    for name in CURVES:
+        series = LAYOUT.MarginChartContent.Series(
+            value=f"{name}/mean", lower=f"{name}/min", upper=f"{name}/max"
         )
-        for name in CURVES
-    ]
+        charts.append(LAYOUT.Chart(title=name, margin=LAYOUT.MarginChartContent(series=[series])))
     layout = LAYOUT.Layout(category=[LAYOUT.Category(title="mean over seeds", chart=charts)])
     value = Summary.Value(
         tag=custom_scalar.CONFIG_SUMMARY_TAG,

@@ -2,6 +2,7 @@
 
 import builtins
 import os
+import signal
 import sys
 from typing import Any
 
@@ -9,22 +10,29 @@ FAULTS: dict[str, Any] = {
     "exception": lambda: 1 / 0,
     "exit": lambda: sys.exit(),
     "abort": os.abort,
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
 }
 real_import = builtins.__import__
 
 
 def importing(name: str, *args: Any, **kwargs: Any) -> Any:
     module = real_import(name, *args, **kwargs)
-    run: Any = sys.modules.get("assay.run.run")
-    if hasattr(run, "execute") and not hasattr(run, "sound_fit"):
-        run.sound_fit = run.fit
+    trainer: Any = getattr(sys.modules.get("pytorch_lightning"), "Trainer", None)
+    if hasattr(trainer, "fit") and not hasattr(trainer, "sound_fit"):
+        trainer.sound_fit = trainer.fit
 
-        def fit(job: Any, *rest: Any, **more: Any) -> Any:
-            if job.config.seed == int(os.environ["BAD_SEED"]):
-                FAULTS[os.environ["FAULT"]]()
-            return run.sound_fit(job, *rest, **more)
+        def fit(self: Any, *rest: Any, **more: Any) -> Any:
+            import torch
 
-        run.fit = fit
+            if torch.initial_seed() == int(os.environ["BAD_SEED"]):
+                once = os.environ.get("ONCE")
+                if once is None or not os.path.exists(once):  # noqa: PTH110 (pathlib may not be imported yet)
+                    if once is not None:
+                        open(once, "w").close()  # noqa: PTH123
+                    FAULTS[os.environ["FAULT"]]()
+            return self.sound_fit(*rest, **more)
+
+        trainer.fit = fit
     return module
 
 

@@ -1,6 +1,7 @@
 """One real sweep of six jobs, seen from all sides."""
 
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -9,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.sweep.folder import SweepFolder
-from tests.sweep.sweeps import ROOT, command, results, sweep, table
+from tests.sweep.sweeps import ROOT, command, folders, results, sweep, table
 
 GRID = ("optimizer=sgd,adam", "seed=0,1,2", "sweep.name=demo")
 
@@ -38,6 +38,17 @@ def test_mean_and_deviation_are_those_of_the_results(demo: Path) -> None:
         assert found["sd"] == statistics.stdev(values)
 
 
+def test_the_curves_come_before_what_is_there_for_hparams_alone(demo: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(next(iter(folders(demo).values()))))
+    events.Reload()
+    tags = events.Tags()["scalars"]
+    assert isinstance(tags, list)
+    groups = sorted({str(tag).partition("/")[0] for tag in tags})
+    assert groups[-1] == "val_best" and {"train", "val"} <= set(groups[:-1])
+
+
 def test_run_again_it_trains_nothing_and_says_the_same_without_torch(output: Path, demo: Path) -> None:
     before = {file: file.read_bytes() for file in demo.rglob("*") if file.is_file()}
     blocked = output / "no_torch"
@@ -48,7 +59,7 @@ def test_run_again_it_trains_nothing_and_says_the_same_without_torch(output: Pat
     assert again.returncode == 0, again.stderr
     assert "sgd" in again.stdout
     after = {file: file.read_bytes() for file in demo.rglob("*") if file.is_file()}
-    assert {file for file in after if after[file] != before.get(file)} <= {demo / "locks" / "derived.lock"}
+    assert after == before
 
 
 def test_the_table_is_printed_again_by_its_folder(output: Path, demo: Path) -> None:
@@ -79,7 +90,7 @@ def test_jobs_with_other_stages_are_other_jobs(tmp_path: Path) -> None:
 def test_a_dry_run_lists_and_runs_nothing(output: Path) -> None:
     listed = sweep(output, "seed=0,1", "sweep.name=dry", "sweep.dry_run=true")
     assert listed.returncode == 0
-    assert "2 jobs in a new folder; nothing was run" in listed.stdout
+    assert f"2 jobs in a new folder, {output}/sweeps/dry; nothing was run" in listed.stdout
     assert not (output / "sweeps" / "dry").exists()
 
 
@@ -121,12 +132,12 @@ def test_weights_of_a_run_bring_its_config_along_as_in_a_single_run(tmp_path: Pa
         (("seed=0,-1",), "in job 2 of 2"),
         (("optimizer=sgd", "optimizer.lr=0.1,-1"), "Invalid learning rate"),
         (("optimizer.lr=0.1,abc",), "in job 2 of 2 (optimizer.lr=abc)"),
-        (("optimizer.lr=0.1,abc", "hydra/launcher=joblib"), "in job 2 of 2 (optimizer.lr=abc)"),
         (("seed=0,1", "data=mnist", "data.root=nowhere", "data.download=false"), "original .gz files"),
         (("seed=0,1", "ckpt=nowhere"), "ckpt: nowhere: no such file"),
         (("seed=0,1", f"output_dir={ROOT / 'README.md'}"), "cannot be made: Not a directory"),
-        (("seed=0,1", "hydra/sweeper=basic"), "Assay has a sweeper of its own"),
-        (("seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=0"), "n_jobs=0 is not allowed"),
+        (("seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=3"), "sweep.workers=3"),
+        (("seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=-1"), "sweep.workers=auto"),
+        (("seed=0,1", "sweep.workers=0"), "sweep.workers"),
         (("seed=0,1", "sweep.name=a,b"), "a sweep takes one"),
     ],
 )
@@ -155,15 +166,15 @@ def test_the_hparams_tab_has_all_sessions_keys_and_metrics(demo: Path) -> None:
     context_of = backend_context.Context(of_board)
     answer = list_session_groups.Handler(context.RequestContext(), context_of, "", asked).run()
     sessions = [(group, one) for group in answer.session_groups for one in group.sessions]
-    assert {one.name for _, one in sessions} == {f"jobs/{id}" for id in results(demo)}
+    assert {one.name for _, one in sessions} == {f"jobs/{path.name}" for path in folders(demo).values()}
     for group, one in sessions:
-        result = results(demo)[one.name.removeprefix("jobs/")]
+        result = results(demo)[one.name.rpartition("-")[2]]
         assert one.status == 1  # STATUS_SUCCESS
         assert set(group.hparams) == {"optimizer", "seed"}
         assert group.hparams["seed"].number_value == result["seed"]
         shown = {value.name.tag: value.value for value in one.metric_values}
         for name in ("val/accuracy", "val/loss", "test/accuracy", "test/loss"):
-            assert shown[f"best/{name}"] == pytest.approx(result["metrics"][name])
+            assert shown[f"val_best/{name}"] == pytest.approx(result["metrics"][name])
 
 
 def test_each_group_has_a_run_with_mean_least_and_most(demo: Path) -> None:
@@ -209,31 +220,91 @@ def test_the_report_holds_all_it_shows(demo: Path) -> None:
     assert text.count("<svg") == 3
 
 
-def test_a_job_held_by_a_dead_process_is_interrupted(tmp_path: Path) -> None:
-    folder = SweepFolder(tmp_path)
-    with folder.hold("abcd", "session") as mine:
-        assert mine
-        assert folder.state("abcd").status == "running"
-        with SweepFolder(tmp_path).hold("abcd", "other") as theirs:
-            assert not theirs
-    assert folder.state("abcd").status == "pending"
-    holder = tmp_path / "locks" / "abcd.json"
-    described = json.loads(holder.read_text())
-    described.pop("done")
-    holder.write_text(json.dumps({**described, "pid": 2**22 + 1}))
-    assert folder.state("abcd").died
-
-
 def test_a_damaged_result_is_made_again_and_no_other(output: Path, demo: Path, tmp_path: Path) -> None:
     shutil.copytree(demo, tmp_path / "sweeps" / "demo")
     copy, before = tmp_path / "sweeps" / "demo", table(demo)
     done = results(copy)
     hurt = sorted(done)[0]
-    (copy / "jobs" / hurt / "result.json").write_bytes(b"\x00\xff")
+    (folders(copy)[hurt] / "result.json").write_bytes(b"\x00\xff")
     assert sweep(tmp_path, *GRID).returncode == 0
     assert table(copy) == before
     again = {id for id, one in results(copy).items() if one["process"] != done[id]["process"]}
     assert again == {hurt}
+
+
+def test_a_sweep_without_a_name_is_finished_by_its_command_typed_again(tmp_path: Path) -> None:
+    words = ("optimizer=sgd,adam", "seed=0,1", "trainer.max_epochs=1")
+    assert sweep(tmp_path, *words).returncode == 0
+    (folder,) = (tmp_path / "sweeps").iterdir()
+    assert folder.name.startswith("optimizer=sgd,adam_seed=0,1-")
+    before, done = table(folder), results(folder)
+    lost = sorted(done)[0]
+    shutil.rmtree(folders(folder)[lost])
+    finished = sweep(tmp_path, *words)
+    assert finished.returncode == 0 and "3 of them done" in finished.stdout
+    assert list((tmp_path / "sweeps").iterdir()) == [folder]
+    assert table(folder) == before
+    assert {id for id, one in results(folder).items() if one["process"] != done[id]["process"]} == {lost}
+
+
+def test_zip_from_the_command_line(tmp_path: Path) -> None:
+    done = sweep(tmp_path, "seed=0,1", "optimizer.lr=0.1,0.01", "sweep.mode=zip", "sweep.name=zip")
+    assert done.returncode == 0, done.stderr
+    names = {path.name.rpartition("-")[0] for path in folders(tmp_path / "sweeps" / "zip").values()}
+    assert names == {"seed=0,optimizer.lr=0.1", "seed=1,optimizer.lr=0.01"}
+
+
+def test_a_sweep_and_its_table_need_no_package_for_gpus(tmp_path: Path) -> None:
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without" / "pynvml.py").write_text("raise ImportError('there is none')")
+    env = {"PYTHONPATH": str(tmp_path / "without"), "PATH": "/usr/bin:/bin"}
+    words = ("seed=0", "sweep.name=one", "device=auto", "trainer.max_epochs=1")
+    done = sweep(tmp_path, *words, env=env)
+    assert done.returncode == 0, done.stderr
+    shown = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), f"leaderboard={tmp_path / 'sweeps' / 'one'}"],
+        cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert shown.returncode == 0 and "completed" in shown.stdout
+
+
+FAKE_GPUS = """
+def nvmlDeviceGetUUID(handle): return f"GPU-{'ab'[handle]}"
+NVMLError = RuntimeError
+nvmlInit = nvmlShutdown = lambda: None
+nvmlDeviceGetCount = lambda: 2
+nvmlDeviceGetHandleByIndex = int
+"""
+SAYS_GPU = """
+import builtins, os, sys
+real_import = builtins.__import__
+def importing(name, *args, **kwargs):
+    module = real_import(name, *args, **kwargs)
+    trainer = getattr(sys.modules.get("pytorch_lightning"), "Trainer", None)
+    if hasattr(trainer, "fit") and not hasattr(trainer, "real_fit"):
+        trainer.real_fit = trainer.fit
+        def fit(self, *rest, **more):
+            print("sees", os.environ.get("CUDA_VISIBLE_DEVICES"))
+            return self.real_fit(*rest, **more)
+        trainer.fit = fit
+    return module
+builtins.__import__ = importing
+"""
+
+
+def test_each_job_sees_one_gpu(tmp_path: Path) -> None:
+    """Two fake GPUs, four jobs: CUDA_VISIBLE_DEVICES as it was while each one trained is in its log."""
+    (tmp_path / "fake").mkdir()
+    (tmp_path / "fake" / "pynvml.py").write_text(FAKE_GPUS)
+    (tmp_path / "fake" / "sitecustomize.py").write_text(SAYS_GPU)
+    env = {**os.environ, "PYTHONPATH": str(tmp_path / "fake"), "TMPDIR": str(tmp_path)}
+    words = ("seed=0,1,2,3", "sweep.name=gpus", "device=auto", "sweep.workers=auto", "trainer.max_epochs=1")
+    done = sweep(tmp_path, *words, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "jobs    4; 2 at once" in done.stdout
+    logs = [path / "log.txt" for path in folders(tmp_path / "sweeps" / "gpus").values()]
+    seen = [line for log in logs for line in log.read_text().splitlines() if line.startswith("sees ")]
+    assert len(seen) == 4 and set(seen) == {"sees GPU-a", "sees GPU-b"}
 
 
 def test_a_damaged_list_of_jobs_is_said_and_loses_no_job(demo: Path, tmp_path: Path) -> None:

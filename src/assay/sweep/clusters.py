@@ -1,0 +1,186 @@
+"""The engines that exist already: submitit on this machine or under SLURM, and Ray.
+
+The node `hydra.launcher` is read as plain values, with the keys of hydra-submitit-launcher and
+hydra-ray-launcher, and given to submitit and Ray themselves: no launcher of Hydra's is ever built.
+"""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from getpass import getuser
+from pathlib import Path
+from typing import Any
+
+from assay.errors import RunFailed, UserError
+from assay.run.process import this_process
+from assay.sweep.job import Job, SweepFolder
+from assay.sweep.pool import Engine, Handle, local_engine
+from assay.sweep.worker import Task, end_with, run_job
+from assay.training.atomic import write_durably
+
+QUEUE_SECONDS = 5.0  # between two looks at SLURM's queue
+# the keys of submitit itself; all others are those of SLURM, and carry its name before them
+SHARED = (
+    *("timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "name"),
+    "stderr_to_stdout",
+)
+
+
+def engine_of(launcher: Mapping[str, Any], jobs: Sequence[Job], sweep: SweepFolder) -> Engine:
+    """The engine that `hydra/launcher` names; without it this machine. Raises `UserError` for any other."""
+    name, here = str(launcher.get("_target_", "")).rpartition(".")[2], local_engine(jobs)
+    if name in ("", "BasicLauncher"):
+        return here
+    if name == "LocalLauncher":
+        start = Submitit("local", launcher, sweep.path / ".submitit").start_here
+        return replace(here, name="by submitit on this machine", gpus=(), start=start)
+    if name == "SlurmLauncher":
+        slurm = Slurm(Submitit("slurm", launcher, sweep.path / ".submitit"), sweep.path / "queue.json")
+        return Engine("by SLURM", len(jobs), launcher.get("cpus_per_task"), slurm.start, elsewhere=True)
+    if name == "RayLauncher":
+        node: Any = launcher.get("ray") or {}
+        cores = max(1, int((node.get("remote") or {}).get("num_cpus") or 1))  # torch takes whole ones
+        return Engine("by Ray", len(jobs), cores, Ray(node).start, elsewhere=True)
+    raise UserError(
+        f"hydra/launcher: {name} is none that Assay knows\n"
+        "  submitit_local, submitit_slurm, ray; without it jobs run on this machine, sweep.workers at once"
+    )
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The call that submitit makes; under SLURM it is queued again when its time is over."""
+
+    task: Task
+    sweep: Mapping[str, Any] | None  # the process that it ends with; None where it outlives the sweep
+
+    def __call__(self) -> None:
+        if self.sweep is not None:
+            end_with(self.sweep)
+        run_job(self.task)
+
+    def checkpoint(self) -> Any:
+        import submitit
+
+        return submitit.helpers.DelayedSubmission(self)
+
+
+@dataclass(frozen=True)
+class Submitit:
+    """submitit's executor for `local` or `slurm`, with the values of the launcher's node."""
+
+    cluster: str
+    launcher: Mapping[str, Any]
+    folder: Path  # of what submitit itself writes
+
+    def submit(self, tasks: Sequence[Task], sweep: Mapping[str, Any] | None) -> list[Any]:
+        """submitit's jobs, under SLURM as one array. Raises `RunFailed` where they cannot be submitted."""
+        import submitit
+        from submitit.core.utils import FailedJobError
+
+        # the plugin's own defaults name nodes that are not there when no Hydra application runs
+        values = {key: None if "${" in str(value) else value for key, value in self.launcher.items()}
+        folder = values.get("submitit_folder") or self.folder / "%j"
+        values = {"name": "assay", **{key: value for key, value in values.items() if value is not None}}
+        own = ("_target_", "submitit_folder", "max_num_timeout")
+        settings = {key: value for key, value in values.items() if key not in own}
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # a terminal's is for the sweep alone
+        try:
+            timeouts = {"slurm_max_num_timeout": values.get("max_num_timeout", 0)}
+            executor = submitit.AutoExecutor(folder, cluster=self.cluster, **timeouts)
+            executor.update_parameters(
+                **{key if key in SHARED else f"slurm_{key}": value for key, value in settings.items()}
+            )
+            with executor.batch():
+                return [executor.submit(Submission(task, sweep)) for task in tasks]
+        except (RuntimeError, FailedJobError, OSError) as error:
+            raise RunFailed(f"hydra/launcher=submitit_{self.cluster}: {error}") from error
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+
+    def start_here(self, tasks: Sequence[Task]) -> list[Handle]:
+        return [_local_handle(job) for job in self.submit(tasks, this_process())] if tasks else []
+
+
+def _local_handle(job: Any) -> Handle:
+    """submitit's controller hands on SIGTERM and would kill at a SIGINT; its process has no public name."""
+
+    def ended() -> str | None:
+        is_told = job.paths.result_pickle.exists()
+        return None if not job.done() else "" if is_told else f"it left no result, see {job.paths.stderr}"
+
+    controller = job._process
+    return Handle(ended, lambda _: controller.send_signal(signal.SIGTERM), controller.kill)
+
+
+class Slurm:
+    """Jobs in SLURM's queue outlive the command; typed again it finds them there, and queues none twice."""
+
+    def __init__(self, submitit: Submitit, file: Path) -> None:
+        self.submitit = submitit
+        self.file = file  # SLURM's ids of the jobs, by the names of their folders
+        self.queued: set[str] = set()
+        self.looked = -QUEUE_SECONDS
+        self.left = False
+
+    def start(self, tasks: Sequence[Task]) -> list[Handle]:
+        ids: dict[str, str] = json.loads(self.file.read_bytes()) if self.file.exists() else {}
+        fresh = [task for task in tasks if ids.get(task.folder.name) not in self.queue()]
+        if fresh:
+            submitted = self.submitit.submit(fresh, None)
+            ids |= {task.folder.name: job.job_id for task, job in zip(fresh, submitted, strict=True)}
+            write_durably(self.file, json.dumps(ids).encode())
+            self.queued |= {job.job_id for job in submitted}
+        return [self._handle(ids[task.folder.name]) for task in tasks]
+
+    def _handle(self, id: str) -> Handle:
+        def ended() -> str | None:
+            return "" if self.left else None if id in self.queue() else f"SLURM's job {id} is over"
+
+        return Handle(ended, lambda _: self.leave(), self.leave)
+
+    def leave(self) -> None:
+        self.left = True
+
+    def queue(self) -> set[str]:
+        """The ids of this user's jobs in the queue; those of the last look while SLURM does not answer."""
+        if time.monotonic() - self.looked > QUEUE_SECONDS:
+            command = ["squeue", "--noheader", "--array", "--format=%i", f"--user={getuser()}"]
+            try:
+                answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            except OSError as error:
+                raise RunFailed(f"hydra/launcher=submitit_slurm: {error}") from error
+            self.queued = set(answer.stdout.split()) if answer.returncode == 0 else self.queued
+            self.looked = time.monotonic()
+        return self.queued
+
+
+@dataclass(frozen=True)
+class Ray:
+    """One Ray task a job, in a process of its own; Ray's scheduler says when it starts."""
+
+    node: Mapping[str, Any]  # `init` and `remote`, the arguments of Ray's functions of these names
+
+    def start(self, tasks: Sequence[Task]) -> list[Handle]:
+        import ray
+
+        if tasks and not ray.is_initialized():
+            ray.init(**(self.node.get("init") or {}))
+        settings = {"max_calls": 1, "max_retries": 0, **(self.node.get("remote") or {})}
+        return [_ray_handle(ray, ray.remote(**settings)(run_job).remote(task)) for task in tasks]
+
+
+def _ray_handle(ray: Any, reference: Any) -> Handle:
+    def ended() -> str | None:
+        if not ray.wait([reference], timeout=0)[0]:
+            return None
+        try:
+            ray.get(reference)
+        except ray.exceptions.RayError as error:
+            return str(error).strip().splitlines()[0]
+        return ""
+
+    return Handle(ended, lambda _: ray.cancel(reference), lambda: ray.cancel(reference, force=True))

@@ -1,0 +1,145 @@
+"""The processes of this machine: one a job, and one for each look that needs torch or matplotlib.
+
+They are forked from a server that has torch and Lightning imported (started anew on macOS). What an engine
+must be able to do is here too: this machine's pool is one, `clusters.py` has the others.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from assay.config.frame import TrainConfig
+from assay.config.problems import Problem
+from assay.run.place import usable_cores
+from assay.run.process import this_process
+from assay.run.signals import STOP
+from assay.sweep.job import Job
+from assay.sweep.worker import Task, in_process, run_job, validate
+
+PRELOAD = ["assay.run.run"]  # what every job imports, which takes seconds
+START_METHOD = "forkserver" if sys.platform.startswith("linux") else "spawn"
+
+
+@dataclass(frozen=True)
+class Handle:
+    """A job that an engine was given."""
+
+    ended: Callable[[], str | None]  # None while it waits or runs; then how it died, empty if by itself
+    stop: Callable[[int], None]  # ask it, by a signal, to save and end
+    kill: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What runs jobs."""
+
+    name: str
+    at_once: int  # jobs that it is given at a time
+    threads: int | None  # CPU threads of a job at most; None where a job has its machine for itself
+    start: Callable[[Sequence[Task]], Sequence[Handle]]
+    gpus: tuple[str, ...] = ()  # UUIDs of those that a job chooses one from
+    elsewhere: bool = False  # whether jobs run on nodes that may have other files than this machine
+
+
+def process(log: Path | None, function: Callable[..., None], *args: Any) -> BaseProcess:
+    """Start a process of the pool; SIGINT and SIGTERM wait in it until the function unblocks them."""
+    context: Any = multiprocessing.get_context(START_METHOD)
+    context.set_forkserver_preload(PRELOAD)
+    started = context.Process(target=in_process, args=(log, this_process(), function, *args))
+    resource_tracker.ensure_running()  # started later, it would unblock the signals too early
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
+    try:
+        started.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
+    return started
+
+
+def kill(started: BaseProcess) -> None:
+    """With all that it started."""
+    for send in (os.killpg, os.kill):  # in its first moment it leads no group yet
+        with suppress(ProcessLookupError):
+            send(started.pid or 0, signal.SIGKILL)
+    started.join()
+
+
+def handle_of(started: BaseProcess) -> Handle:
+    """A process of the pool as a job's handle."""
+
+    def ended() -> str | None:
+        code = started.exitcode
+        if code is None or code == 0:
+            return None if code is None else ""
+        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+    def stop(signum: int) -> None:
+        with suppress(ProcessLookupError):  # it has just ended by itself
+            os.kill(started.pid or 0, signum)
+
+    return Handle(ended, stop, lambda: kill(started))
+
+
+def local_engine(jobs: Sequence[Job]) -> Engine:
+    """This machine, for a sweep of so many jobs in all.
+
+    The share of a job follows from the command alone, not from what is left to do: a sweep that is finished
+    later gives each of its jobs the threads that it would have had at once.
+    """
+    sweep = jobs[0].config.sweep
+    # who asks for several GPUs gets all of them
+    shares = any(
+        one.config.device.devices == 1 and one.config.device.accelerator in ("auto", "gpu") for one in jobs
+    )
+    gpus = visible_gpus() if shares else ()
+    automatic = len(gpus) * sweep.jobs_per_gpu or usable_cores()
+    workers = min(automatic if sweep.workers == "auto" else sweep.workers, len(jobs))
+    threads = None if workers == 1 else max(1, usable_cores() // workers)
+    return Engine("on this machine", workers, threads, start_here, gpus)
+
+
+def start_here(tasks: Sequence[Task]) -> list[Handle]:
+    return [handle_of(process(task.folder / "log.txt", run_job, task)) for task in tasks]
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """The UUIDs of the NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES allows."""
+    try:
+        import pynvml  # left out where there can be no NVIDIA GPU, as on macOS
+    except ImportError:
+        return ()
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:  # no driver, no GPU
+        return ()
+    handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
+    uuids = [str(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
+    pynvml.nvmlShutdown()
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if allowed is None:
+        return tuple(uuids)
+    names = [name.strip() for name in allowed.split(",")]
+    numbered = {str(at): uuid for at, uuid in enumerate(uuids)}
+    return tuple(uuid for name in names for uuid in uuids if name and uuid in (name, numbered.get(name)))
+
+
+def problems_of(configs: Sequence[TrainConfig], with_files: bool) -> list[list[Problem]]:
+    """What is wrong with the components of each config, and with the files of their data."""
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    started = process(None, validate, configs, with_files, theirs)
+    theirs.close()
+    try:
+        return ours.recv()
+    except EOFError:
+        started.join()
+        raise RuntimeError(f"the process that validates died, exit code {started.exitcode}") from None
+    except BaseException:  # Ctrl-C above all
+        kill(started)
+        raise

@@ -1,0 +1,195 @@
+"""What runs in a job's process, whoever started it: the pool, submitit or Ray.
+
+Whatever happens is written to the job's folder, where the sweep looks.
+"""
+
+import getpass
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from assay.config.frame import TrainConfig
+from assay.config.problems import Problem
+from assay.errors import CannotResume, Interrupted, RunFailed, UserError
+from assay.run.folder import RunFolder
+from assay.run.place import Place
+from assay.run.process import is_alive
+from assay.run.signals import STOP, StopRequest, stop_requests
+from assay.sweep._today import component_problems, record_failure, run_in
+from assay.sweep.job import ENDED, is_held, opened
+
+GRACE_SECONDS = 8.0  # for a job to save what it has when the sweep itself was killed
+LOOK_SECONDS = 0.5
+KEPT = (".lock", "log.txt")  # of a job that begins anew
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that a job's process is told: plain data of about a kilobyte."""
+
+    folder: Path
+    config: TrainConfig
+    overrides: tuple[str, ...]
+    threads: int | None  # CPU threads at most; None where the job has its machine for itself
+    gpus: tuple[str, ...]  # UUIDs of those to choose one from; none where something else chooses
+    again: bool  # it had failed before this command, and is to begin anew
+    env: Mapping[str, str]
+    argv: tuple[str, ...]  # what was typed, for the record
+
+
+def in_process(log: Path | None, sweep: Mapping[str, Any], function: Callable[..., None], *args: Any) -> None:
+    """The whole life of a process of the pool; `STOP` is blocked in it until the function unblocks it.
+
+    A terminal's Ctrl-C reaches the sweep alone, which passes it on. What the process and those beneath it
+    say, from Python or below, goes to the log.
+    """
+    end_with(sweep)
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+    function(*args)
+
+
+def end_with(sweep: Mapping[str, Any]) -> None:
+    """Lead a process group, and end with the sweep's process: its jobs save and stop, and can go on."""
+    os.setpgid(0, 0)
+
+    def watch() -> None:
+        while is_alive(sweep) is not False:
+            time.sleep(LOOK_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_SECONDS)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def run_job(task: Task) -> None:
+    """Run the job, unless another process has it or has run it meanwhile. It raises for no failed job."""
+    task.folder.mkdir(parents=True, exist_ok=True)
+    folder = opened(task.folder)
+    os.environ.update(task.env)
+    sys.argv = list(task.argv)
+    with stop_requests() as request:  # on leaving it, a job that SLURM pre-empts is queued again
+        try:
+            with folder.claimed():
+                _run_claimed(folder, task, request)
+        except UserError:
+            if not is_held(task.folder):
+                raise
+
+
+def _run_claimed(folder: RunFolder, task: Task, request: StopRequest) -> None:
+    folder.result = opened(task.folder).result  # as it is now that nobody else writes it
+    status = folder.result.get("status")
+    if status == "completed" or (status in ENDED and not task.again):
+        return
+    if status in ENDED or not (task.folder / "config.yaml").is_file():
+        _empty(folder)
+    before = dict(folder.result)
+    with _screen(task.folder / "log.txt") as console, ExitStack() as stack:
+        try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)  # one that waited is raised here
+            if task.gpus:
+                gpu = stack.enter_context(one_gpu(task.gpus, task.config.sweep.jobs_per_gpu))
+                os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+            run_in(folder, task.config, task.overrides, console, request, Place(task.threads))
+            if opened(task.folder).result.get("status") in (None, "running"):
+                raise RunFailed("it ended and left no result")
+        except BaseException as error:
+            _record(task, before, error)
+
+
+def _empty(folder: RunFolder) -> None:
+    """Remove all that an attempt that failed has left but its log."""
+    for path in folder.path.iterdir():
+        if path.name in KEPT:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    folder.result = {}
+
+
+def _record(task: Task, before: Mapping[str, Any], error: BaseException) -> None:
+    """Write what the run itself has not: it raised before its folder was in use, or was told to stop.
+
+    A job that was to go on and cannot for a reason outside of it stays interrupted: what it has saved waits.
+    """
+    folder = opened(task.folder)
+    if folder.result != before and folder.result.get("status") != "running":
+        return
+    stopped = isinstance(error, (Interrupted, KeyboardInterrupt))
+    if not stopped:
+        traceback.print_exception(error)
+    waits = before.get("status") in ("interrupted", "running") and not isinstance(error, CannotResume)
+    is_explained = stopped or isinstance(error, (RunFailed, UserError))
+    reason = str(error) if is_explained else f"{type(error).__name__}: {error}"
+    status = "interrupted" if stopped or waits else "failed"
+    record_failure(folder, task.config, task.overrides, status, reason)
+
+
+@contextmanager
+def _screen(log: Path) -> Generator[Console]:
+    """What a run says on the screen goes to its log: the screen is the sweep's."""
+    with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+        yield Console(file=file, width=110)
+
+
+@contextmanager
+def one_gpu(uuids: Sequence[str], jobs_per_gpu: int) -> Generator[str]:
+    """Wait for a GPU with room for one more job: a queue that all sweeps of a user on a machine share."""
+    locks = Path(tempfile.gettempdir()) / f"assay-gpus-{getpass.getuser()}"
+    locks.mkdir(mode=0o700, exist_ok=True)
+    # the emptiest first: all GPUs are tried for a first job before any for a second
+    rooms = [(uuid, FileLock(locks / f"{uuid}-{n}.lock")) for n in range(jobs_per_gpu) for uuid in uuids]
+    while True:
+        for uuid, lock in rooms:
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            try:
+                yield uuid
+            finally:
+                lock.release()
+            return
+        time.sleep(LOOK_SECONDS)
+
+
+def validate(configs: Sequence[TrainConfig], with_files: bool, answer: Any) -> None:
+    """Send the problems of each config's components, then those of its data's files: both need torch."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
+    problems = [component_problems(config) for config in configs]
+    if with_files and not any(problems):
+        problems = [_file_problems(config) for config in configs]
+    answer.send(problems)
+
+
+def _file_problems(config: TrainConfig) -> list[Problem]:
+    from assay.config.slots import build  # and with it the classes that the config names
+
+    try:
+        build(config.data, "data", seed=config.seed).prepare()
+    except UserError as error:
+        first, *notes = str(error).splitlines()
+        return [Problem("data", first, tuple(note.strip() for note in notes))]
+    except Exception as error:  # a bug of the data set's own: each job leaves its traceback in its log
+        print(f"data: {type(error).__name__}: {error}", file=sys.stderr)
+    return []
