@@ -46,8 +46,11 @@ def _train(found: JudgedConfig[object]) -> int:
 
 def _bench(found: JudgedConfig[object]) -> int:
     from assay.bench.main import main
+    from assay.config.bench_frame import BenchConfig
 
-    return main(found.composed, list(found.overrides))
+    assert isinstance(found.config, BenchConfig)
+    main(found.config, found.overrides)
+    return 0
 
 
 def _tool(tool: Tool, folders: tuple[str, ...], words: tuple[str, ...]) -> int:

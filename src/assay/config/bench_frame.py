@@ -31,6 +31,12 @@ class BenchConfig:
         Annotated[tuple[str, str], Field(min_length=2, max_length=2)] | None,
         Field(description="two result files or folders to compare instead of measuring"),
     ]
+    report: Annotated[
+        str | None, Field(min_length=1, description="a result whose tables and figures are drawn again")
+    ]
+    processes: Annotated[
+        Count, Field(description="fresh processes that share the time budget; compare wants 5")
+    ]
     fail_if_slower: Annotated[bool, Field(description="with compare: exit 1 when a row is SLOWER")]
 
 
