@@ -80,9 +80,6 @@ class FakeDevice:
             else Reading(2000.0, 60.0, 50.0)
         )
 
-    def release(self) -> None:
-        return None
-
 
 class HostAsGpu(FakeDevice):
     """The host's own arithmetic behind a GPU's face: every GPU branch of a bench runs, in real time."""

@@ -11,16 +11,16 @@ import pytest
 import torch
 
 from assay.bench.device import (
+    THROTTLE,
     Cpu,
     cpu_threads,
     free_host_memory,
     is_out_of_memory,
     is_unsupported,
     matmul_precision,
-    nvml_handle,
     read_one,
     sensor,
-    throttle_reasons,
+    throttle_bits,
     usable_threads,
 )
 
@@ -89,7 +89,7 @@ def nvml(**replaced: Any) -> Any:
         "NVMLError": NVMLError,
         "nvmlInit": lambda: None,
         "nvmlDeviceGetHandleByUUID": lambda uuid: uuid,
-        "nvmlDeviceGetCurrentClocksThrottleReasons": lambda handle: 0x4 | 0x1,
+        "nvmlDeviceGetCurrentClocksThrottleReasons": lambda handle: {"GPU-1234": 0x4 | 0x1}[handle],
     }
     return SimpleNamespace(**answers | replaced)
 
@@ -100,29 +100,17 @@ def refuse(*arguments: Any) -> Any:
 
 def test_throttle_reasons_are_read_by_nvml(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", nvml())
-    handle = nvml_handle("1234")
-    assert handle == "GPU-1234"
-    assert throttle_reasons(handle) == ("software power cap",)  # being idle is no throttling
-    thermal = nvml(nvmlDeviceGetCurrentClocksThrottleReasons=lambda handle: 0x20 | 0x40)
-    monkeypatch.setitem(sys.modules, "pynvml", thermal)
-    assert throttle_reasons(handle) == ("software thermal slowdown", "hardware thermal slowdown")
+    assert sensor(throttle_bits, "1234") == sensor(throttle_bits, "GPU-1234") == 5
+    assert [THROTTLE.get(bit) for bit in (0x4, 0x1)] == ["software power cap", None]  # idle is no throttling
 
 
-def test_absent_nvml_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", nvml(nvmlInit=refuse))
-    assert nvml_handle("1234") is None and throttle_reasons(None) == ()
-    monkeypatch.setitem(sys.modules, "pynvml", nvml(nvmlDeviceGetCurrentClocksThrottleReasons=refuse))
-    assert throttle_reasons("GPU-1234") == ()
-    monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert nvml_handle("1234") is None
-
-
-def test_a_sensor_that_a_gpu_lacks_is_none_and_a_bug_is_a_bug() -> None:
-    place = torch.device("cpu")
-    assert sensor(lambda _: 1755, place) == 1755.0
-    assert sensor(refuse, place) is None
+def test_a_sensor_that_is_not_there_is_none_and_a_bug_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sensor(lambda place: 1755, "cuda:0") == 1755.0
+    for missing in (nvml(nvmlInit=refuse), nvml(nvmlDeviceGetCurrentClocksThrottleReasons=refuse), None):
+        monkeypatch.setitem(sys.modules, "pynvml", missing)
+        assert sensor(throttle_bits, "1234") is None
     with pytest.raises(KeyError):
-        sensor(lambda _: {}["clock"], place)
+        sensor(lambda place: {}[place], "cuda:0")
 
 
 def test_other_programs_on_this_machine_are_seen() -> None:

@@ -241,7 +241,7 @@ def test_ctrl_c_while_preparing_loses_only_the_job_in_hand() -> None:
 
 
 def test_each_job_runs_in_its_own_setting() -> None:
-    seen: list[tuple[str, int, str]] = []
+    seen: list[tuple[str, int, bool | str]] = []
 
     def noted(name: str) -> Callable[[], float]:
         def seconds() -> float:
@@ -287,7 +287,7 @@ def test_a_row_that_was_measured_beside_other_programs_says_so() -> None:
         device.reading = lambda: Reading(others_s=others_s, cpu_s=0.1)  # type: ignore[method-assign]
         return only(measure([job(device, 5e-3)], deadline=10.0))
 
-    assert beside(0.08).warnings == ("measured under load: other programs used 80 % of the CPU",)
+    assert beside(0.08).warnings == ("under load: others used 80 % of the CPU",)
     assert beside(0.001).warnings == ()
 
 

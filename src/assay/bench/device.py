@@ -51,7 +51,11 @@ class Device(Protocol):
     title: str  # what the maker calls it
     place: torch.device
     precisions: tuple[str, ...]  # the number formats that it multiplies in
-    pin: Callable[[Tensor], Tensor] | None  # a copy in page-locked host memory, where it reads that faster
+
+    @property
+    def pin(self) -> Callable[[Tensor], Tensor] | None:
+        """How to copy a tensor into page-locked host memory, where the device reads that faster."""
+        ...
 
     def now(self) -> float: ...
 
@@ -73,13 +77,11 @@ class Device(Protocol):
         """Wait until the threads of another library have gone to sleep."""
         ...
 
-    def free_memory(self) -> int: ...
+    def free_memory(self) -> int:
+        """Bytes that can be had, what torch has cached given back."""
+        ...
 
     def reading(self) -> Reading: ...
-
-    def release(self) -> None:
-        """Give back what is cached, so that `free_memory` tells the truth."""
-        ...
 
 
 def read_one(output: Any) -> None:
@@ -129,9 +131,6 @@ class Cpu:
         clock = int(CLOCK_FILE.read_text()) / 1e3 if CLOCK_FILE.exists() else None
         return Reading(clock_mhz=clock, others_s=busy - own, cpu_s=there)
 
-    def release(self) -> None:
-        return None
-
     def _cpu_times(self) -> tuple[float, float, float]:
         """CPU seconds that there were since the start, that all programs used, and that this one did."""
         times = psutil.cpu_times()
@@ -159,7 +158,7 @@ class Accelerator:
         self.precisions: tuple[str, ...] = ("float32", "bfloat16", "float16")
         self._cuda = kind == "cuda"
         self._events = kind != "mps"  # its events are young: it is timed by the wall clock
-        self.pin: Callable[[Tensor], Tensor] | None = None if kind == "mps" else Tensor.pin_memory
+        self.pin = None if kind == "mps" else Tensor.pin_memory
         if kind == "mps":
             self.title = apple_name()
             return
@@ -168,7 +167,7 @@ class Accelerator:
         if self._cuda:
             ampere = (properties.major, properties.minor) >= (8, 0)
             self.precisions = ("float32", *(("tf32", "bfloat16") if ampere else ()), "float16")
-            self._nvml = nvml_handle(str(properties.uuid))
+            self._uuid = str(properties.uuid)
 
     def now(self) -> float:
         return time.perf_counter()
@@ -193,6 +192,7 @@ class Accelerator:
         return None
 
     def free_memory(self) -> int:
+        torch.accelerator.empty_cache()
         if self.place.type == "mps":
             free = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
             return min(free, free_host_memory())  # the host's memory is its own
@@ -202,15 +202,13 @@ class Accelerator:
         if not self._cuda:
             return Reading()
         power = sensor(torch.cuda.power_draw, self.place)
+        bits = int(sensor(throttle_bits, self._uuid) or 0)
         return Reading(
             clock_mhz=sensor(torch.cuda.clock_rate, self.place),
             power_w=None if power is None else power / 1e3,
             temperature_c=sensor(torch.cuda.temperature, self.place),
-            throttle=throttle_reasons(self._nvml),
+            throttle=tuple(name for bit, name in THROTTLE.items() if bits & bit),
         )
-
-    def release(self) -> None:
-        torch.accelerator.empty_cache()
 
 
 def apple_name() -> str:
@@ -219,40 +217,24 @@ def apple_name() -> str:
     return subprocess.run(brand, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def sensor(read: Callable[[Any], float], place: torch.device) -> float | None:
-    """What torch reads of the GPU; None where it has no way to, or the GPU or the user's rights forbid it."""
+def sensor(read: Callable[..., float], *arguments: Any) -> float | None:
+    """What a sensor of the GPU says; None without NVML, or where the GPU or the user's rights forbid it."""
     try:
-        return float(read(place))
+        return float(read(*arguments))
     except Exception as error:  # NVML's own class: its package need not be there
         if isinstance(error, ImportError | RuntimeError) or type(error).__name__.startswith("NVMLError"):
             return None
         raise
 
 
-def nvml_handle(uuid: str) -> Any | None:
-    """NVML's handle of the GPU with this UUID; None where NVML is not there."""
-    try:
-        import pynvml
-    except ImportError:
-        return None
-    try:
-        pynvml.nvmlInit()
-        return pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}")
-    except pynvml.NVMLError:
-        return None
-
-
-def throttle_reasons(handle: Any | None) -> tuple[str, ...]:
-    """Why the GPU's clock is lower than it could be: torch does not read it, NVML does."""
-    if handle is None:
-        return ()
+def throttle_bits(uuid: str) -> int:
+    """Why the clock of this GPU is lower than it could be: torch does not read it, NVML does."""
     import pynvml
 
-    try:
-        bits = int(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
-    except pynvml.NVMLError:  # not known to this GPU, or not allowed to this user
-        return ()
-    return tuple(name for bit, name in THROTTLE.items() if bits & bit)
+    pynvml.nvmlInit()
+    name = uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
+    handle = pynvml.nvmlDeviceGetHandleByUUID(name)
+    return int(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
 
 
 def free_host_memory() -> int:

@@ -173,7 +173,6 @@ def measure(
 
 def _prepare(job: Job, deadline: float, rule: Rule) -> _Running | Measurement:
     device, task = job.device, job.task
-    device.release()
     left = deadline - device.now()
     expected = job.expected_s or 0.0
     if left <= 0:
@@ -187,7 +186,6 @@ def _prepare(job: Job, deadline: float, rule: Rule) -> _Running | Measurement:
             return _first_call(job, deadline, rule)
     except Exception as error:
         if is_out_of_memory(error):
-            device.release()
             return skipped(task, f"out of memory: needs {in_bytes(job.needs)}, free {in_bytes(free)}")
         if is_unsupported(error):
             return skipped(task, f"{device.name} cannot do it: {str(error).splitlines()[0]}")
@@ -314,5 +312,5 @@ def _warnings(raw: Measurement) -> list[str]:
         told.append(reason)
     there = sum(reading.cpu_s for reading in raw.readings)
     if there and (busy := sum(reading.others_s for reading in raw.readings) / there) > BUSY:
-        told.append(f"measured under load: other programs used {100 * busy:.0f} % of the CPU")
+        told.append(f"under load: others used {100 * busy:.0f} % of the CPU")
     return told

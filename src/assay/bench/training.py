@@ -11,7 +11,7 @@ import dataclasses
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
@@ -50,6 +50,7 @@ TITLES = {"bare": "bare loop", "assay": "assay", "stock": "stock Lightning", "te
 SAME_WEIGHTS = {"bare", "assay"}
 TRAIN_SAMPLES = 55_000
 VALIDATION_BATCH = 1_000
+Batch = tuple[Tensor, Tensor]
 NEEDS = 2 * 60_000 * 784 * 4  # bytes: the images as float32, and once more while they are converted
 
 
@@ -106,25 +107,36 @@ def train_config(*overrides: str) -> TrainConfig:
 
 def bare(config: TrainConfig) -> Callable[[], Fit]:
     """The reference: tensors in memory and the five lines of the cycle."""
-    features, labels = _tensors(config, "train")
-    val = _tensors(config, "val")
+    train, val = _tensors(config, "train"), _tensors(config, "val")
 
     def fit() -> Fit:
-        model, optimizer = _start(config)
-        began, epochs, criterion = time.perf_counter(), list[float](), nn.CrossEntropyLoss()
-        for epoch in range(config.trainer.max_epochs):
-            epoch_began = time.perf_counter()
-            for indices in epoch_order(len(labels), config.seed, epoch).split(_batch_size(config)):
-                logits = model(features.index_select(0, indices))
-                loss = criterion(logits, labels.index_select(0, indices))
-                loss.backward()
-                optimizer.step()
-                optimizer.zero_grad()
-            epochs.append(time.perf_counter() - epoch_began)
-            _validate(model, *val)
-        return Fit(epochs, time.perf_counter() - began, _weights(model))
+        batches = _Batches(*train, _batch_size(config), config.seed)
+        return _cycle(config, batches, _Batches(*val, VALIDATION_BATCH, None))
 
     return fit
+
+
+def textbook(config: TrainConfig) -> Callable[[], Fit]:
+    """The loop of the tutorials: a torchvision data set with transforms in a shuffling DataLoader."""
+    source = MNIST(str(config.data["root"]), _batch_size(config), config.data["val_size"], in_memory=False)
+    batches = DataLoader(source.dataset("train"), batch_size=source.batch_size, shuffle=True)
+    return partial(_cycle, config, batches, DataLoader(source.dataset("val"), batch_size=VALIDATION_BATCH))
+
+
+def _cycle(config: TrainConfig, batches: Iterable[Batch], validation: Iterable[Batch]) -> Fit:
+    """The standard cycle over whatever gives the batches of an epoch, each time anew."""
+    began, epochs, criterion = time.perf_counter(), list[float](), nn.CrossEntropyLoss()
+    model, optimizer = _start(config)
+    for _ in range(config.trainer.max_epochs):
+        epoch_began = time.perf_counter()
+        for features, labels in batches:
+            loss = criterion(model(features), labels)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        epochs.append(time.perf_counter() - epoch_began)
+        _validate(model, validation)
+    return Fit(epochs, time.perf_counter() - began, _weights(model))
 
 
 def assay(config: TrainConfig) -> Callable[[], Fit]:
@@ -174,30 +186,6 @@ def stock(config: TrainConfig) -> Callable[[], Fit]:
     return fit
 
 
-def textbook(config: TrainConfig) -> Callable[[], Fit]:
-    """The loop of the tutorials: a torchvision data set with transforms in a shuffling DataLoader."""
-    source = MNIST(str(config.data["root"]), _batch_size(config), config.data["val_size"], in_memory=False)
-    loader = DataLoader(source.dataset("train"), batch_size=source.batch_size, shuffle=True)
-    validation = DataLoader(source.dataset("val"), batch_size=VALIDATION_BATCH)
-
-    def fit() -> Fit:
-        model, optimizer = _start(config)
-        began, epochs, criterion = time.perf_counter(), list[float](), nn.CrossEntropyLoss()
-        for _ in range(config.trainer.max_epochs):
-            epoch_began = time.perf_counter()
-            for features, labels in loader:
-                loss = criterion(model(features), labels)
-                loss.backward()
-                optimizer.step()
-                optimizer.zero_grad()
-            epochs.append(time.perf_counter() - epoch_began)
-            for features, labels in validation:
-                _validate(model, features, labels)
-        return Fit(epochs, time.perf_counter() - began, _weights(model))
-
-    return fit
-
-
 ARMS: dict[str, Callable[[TrainConfig], Callable[[], Fit]]] = {
     "bare": bare, "assay": assay, "stock": stock, "textbook": textbook
 }  # fmt: skip
@@ -216,10 +204,10 @@ class _StockModule(pl.LightningModule):
     def configure_optimizers(self) -> Optimizer:
         return self.optimizer
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self._logged("train", *batch)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._logged("val", *batch)
 
     def _logged(self, split: str, features: Tensor, labels: Tensor) -> Tensor:
@@ -248,7 +236,7 @@ class _Batches:
     def __len__(self) -> int:
         return -(-len(self.labels) // self.size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Batch]:
         count = len(self.labels)
         order = torch.arange(count) if self.seed is None else epoch_order(count, self.seed, self.epoch)
         self.epoch += 1
@@ -260,7 +248,7 @@ def _batch_size(config: TrainConfig) -> int:
     return config.data["batch_size"]
 
 
-def _tensors(config: TrainConfig, split: Split) -> tuple[Tensor, Tensor]:
+def _tensors(config: TrainConfig, split: Split) -> Batch:
     source: Source = build(config.data, "data", seed=config.seed)
     source.prepare()
     features, labels = cast(TensorDataset, source.dataset(split)).tensors
@@ -274,14 +262,13 @@ def _start(config: TrainConfig) -> tuple[nn.Module, Optimizer]:
     return model, build(config.optimizer, "optimizer", params=model.parameters())
 
 
-def _validate(model: nn.Module, features: Tensor, labels: Tensor) -> None:
+def _validate(model: nn.Module, batches: Iterable[Batch]) -> None:
     model.eval()
     with torch.inference_mode():
-        batches = zip(features.split(VALIDATION_BATCH), labels.split(VALIDATION_BATCH), strict=True)
-        for batch, targets in batches:
-            logits = model(batch)
-            nn.functional.cross_entropy(logits, targets).item()
-            (logits.argmax(1) == targets).sum().item()
+        for features, labels in batches:
+            logits = model(features)
+            nn.functional.cross_entropy(logits, labels).item()
+            (logits.argmax(1) == labels).sum().item()
     model.train()
 
 

@@ -50,22 +50,23 @@ def rows(
     extra: Mapping[str, Cell] | None = None,
     screen: bool = True,
 ) -> Table:
-    """One line a measurement; columns that no row fills are left out. What is wrong has no time."""
-    timed: dict[str, Cell] = {
-        "time": lambda m: seconds(m.median_s),
-        "95 % interval": spread,
-        "rate": rate,
-        **(extra or {}),
-    }
+    """One line a measurement; what is wrong has no time. On the screen, what all rows share is in the title."""
+    timed: dict[str, Cell] = {"time": lambda m: seconds(m.median_s), "95 % interval": spread, "rate": rate}
     cells: dict[str, Cell] = {
         "what": lambda m: m.task.what if m.task.size is None else f"{m.task.what} {m.task.size}",
         "device": lambda m: m.task.device,
         "threads": lambda m: str(m.task.threads or ""),
         "precision": lambda m: m.task.precision,
         "by": lambda m: m.task.by,
-        **{name: _if_timed(cell) for name, cell in timed.items()},
+        **{name: _if_timed(cell) for name, cell in (timed | dict(extra or {})).items()},
         "notes": notes,
     }
+    if screen and len(measurements) > 1:
+        for name in ("device", "threads", "precision"):
+            values = {cells[name](m) for m in measurements}
+            if len(values) == 1:
+                del cells[name]
+                title += f", {name} {value}" if (value := values.pop()) else ""
     lines = tuple(tuple(cell(m) for cell in cells.values()) for m in measurements)
     return Table(title, tuple(cells), lines, screen)
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from assay.config.schema import Slot, schema
+from assay.errors import UserError
 
 Count = Annotated[int, Field(ge=1)]
 Sizes = Annotated[tuple[Count, ...], Field(min_length=1)]
@@ -138,5 +139,7 @@ BENCHES: dict[str, type[BenchConfig]] = {
 
 
 def bench_schema(name: str) -> type[BenchConfig]:
-    """The schema of the bench that `bench=<name>` chose."""
+    """The schema of the bench that `bench=<name>` chose. Raises `UserError` where none is chosen."""
+    if name not in BENCHES:
+        raise UserError(f"bench: one is needed\n  allowed: {', '.join(BENCHES)}")
     return BENCHES[name]
