@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from assay.bench.device import Kind
 from assay.bench.measure import Job
-from assay.bench.measurement import Reading, Task
+from assay.bench.record import Reading, Task
 
 LAUNCH_S = 1e-6  # that queueing a piece of work costs the host
 
@@ -23,10 +22,11 @@ class FakeDevice:
 
     name: str = "cuda:0"
     title: str = "Fake GPU"
-    kind: Kind = "cuda"
     place: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precisions: tuple[str, ...] = ("float32", "tf32", "bfloat16", "float16")
-    pins: bool = True
+    pin: Callable[[torch.Tensor], torch.Tensor] | None = field(
+        default_factory=lambda: torch.Tensor.contiguous
+    )
     synchronizes: bool = True
     has_events: bool = True
     memory: int = 10**9
@@ -36,7 +36,7 @@ class FakeDevice:
     device_s: float = 0.0  # when the device will have done all that is queued
     worked_s: float = 0.0
     interrupt_at_s: float = float("inf")
-    settled: int = 0
+    slept: int = 0
 
     def work(self, seconds: float) -> None:
         """Queue work of this length."""
@@ -67,11 +67,8 @@ class FakeDevice:
     def read(self, output: Any) -> None:
         self.host_s = max(self.host_s, self.device_s)
 
-    def settle(self) -> None:
-        self.settled += 1
-
-    def pin(self, tensor: torch.Tensor) -> torch.Tensor:
-        return tensor
+    def let_sleep(self) -> None:
+        self.slept += 1
 
     def free_memory(self) -> int:
         return self.memory
@@ -82,9 +79,6 @@ class FakeDevice:
             if self.hot
             else Reading(2000.0, 60.0, 50.0)
         )
-
-    def release(self) -> None:
-        return None
 
 
 class HostAsGpu(FakeDevice):

@@ -1,30 +1,40 @@
-"""Benches as a test runs them: the words that a user types, on devices that the test gives."""
+"""Benches as a test runs them: the overrides that a user types, on devices that the test gives."""
 
-import importlib
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from assay.bench.device import Cpu, Device
-from assay.bench.main import Bench
+from assay.bench.main import bench_of
 from assay.bench.measure import Rule
-from assay.bench.measurement import Record
-from assay.bench.report import Report
+from assay.bench.record import Record
 from assay.bench.session import Session
-from assay.config.schema import bench_schema
+from assay.config.bench_frame import BenchConfig, bench_schema
 from assay.config.compose import compose
 from assay.config.judge import judge
+from assay.report import Report
 
 QUICK = Rule(least=3, most=6, sample_s=2e-4, warm_s=0.01)  # a few times are enough to see that there are any
 
 
-def run(bench: str, *words: str, devices: Sequence[Device] | None = None) -> tuple[Record, Report]:
+def config(bench: str, *overrides: str) -> Any:
+    """The validated config of a command line."""
+    schema: type[BenchConfig] = bench_schema(bench)
+    return judge(schema, compose("bench", [f"bench={bench}", *overrides]))
+
+
+def run(
+    bench: str,
+    *overrides: str,
+    devices: Sequence[Device] | None = None,
+    environment: Mapping[str, Any] | None = None,
+) -> tuple[Record, Report]:
     """The record and the report of one bench, with nothing written."""
-    composed = compose("bench", [f"bench={bench}", *words])
-    config = judge(bench_schema(bench), composed)
-    module = cast(Bench, importlib.import_module(f"assay.bench.{bench}"))
-    session = Session(devices or [Cpu()], {}, config.seconds, config.seed, rule=QUICK)
-    module.measure(config, session)
-    return session.record, module.report(config, session.record)
+    chosen = config(bench, *overrides)
+    used = devices or [Cpu()]
+    around = {"devices": {device.name: device.title for device in used}, **(environment or {})}
+    session = Session(used, Record(environment=around), chosen.seconds, chosen.seed, rule=QUICK)
+    bench_of(bench).measure(chosen, session)
+    return session.record, bench_of(bench).report(session.record)
 
 
 def cells(report: Report, title: str, column: str) -> list[Any]:

@@ -1,43 +1,104 @@
-"""Devices by name, and why one is not here."""
+"""What devices can do at most, and the record of what a time depends on."""
+
+from types import SimpleNamespace
 
 import pytest
 
 from assay.bench.device import Cpu
-from assay.bench.hardware import busy, chosen, environment, find_devices, numpy_blas, torch_blas
-from assay.errors import UserError
+from assay.bench.hardware import (
+    CpuProbes,
+    Peak,
+    apple_peak,
+    cpu_peak,
+    environment,
+    numpy_blas,
+    nvidia_peak,
+    peak_of,
+    torch_blas,
+)
+from tests.bench.fake import FakeDevice
 from tests.bench.runs import cells, run
 
 NO_GPU = {"cuda": "this machine has no NVIDIA GPU"}
 
 
-def test_names_are_taken_once_and_cuda_is_the_first_gpu() -> None:
-    assert chosen(["cpu", "cuda", "cuda:0"], ["cpu", "cuda:0"], {}) == ["cpu", "cuda:0"]
+def properties(
+    name: str, capability: tuple[int, int], count: int, mhz: float, memory: tuple[int, int]
+) -> object:
+    """What torch says of a GPU; memory is its clock in MHz and the bits of its bus."""
+    return SimpleNamespace(
+        name=name,
+        major=capability[0],
+        minor=capability[1],
+        multi_processor_count=count,
+        clock_rate=mhz * 1e3,
+        memory_clock_rate=memory[0] * 1e3,
+        memory_bus_width=memory[1],
+    )
 
 
 @pytest.mark.parametrize(
-    ("name", "here", "absent", "said"),
+    ("name", "capability", "count", "mhz", "memory", "precision", "tflops", "gb_per_s"),
     [
-        ("cuda:7", ["cpu"], NO_GPU, "devices=[cuda:7] cannot be used: this machine has no NVIDIA GPU"),
-        ("cuda:7", ["cpu", "cuda:0"], {}, "devices=[cuda:7] cannot be used: this machine has no cuda:7"),
-        ("mps", ["cpu"], NO_GPU, "devices=[mps] cannot be used: this machine has no mps"),
-        ("gpu", ["cpu"], NO_GPU, "devices=[gpu] is no device"),
-        ("cuda:x", ["cpu", "cuda:0"], {}, "devices=[cuda:x] cannot be used"),
+        ("NVIDIA GeForce RTX 4060", (8, 9), 24, 2460, (8501, 128), "float32", 15.1, 272),
+        ("NVIDIA GeForce RTX 4060 Laptop GPU", (8, 9), 24, 2460, (8001, 128), "bfloat16", 30.3, 256),
+        ("NVIDIA GeForce RTX 4060 Ti", (8, 9), 34, 2535, (9001, 128), "float16", 44.1, 288),
+        ("NVIDIA GeForce RTX 4090", (8, 9), 128, 2520, (10501, 384), "bfloat16", 165.2, 1008),
+        ("NVIDIA GeForce RTX 4090", (8, 9), 128, 2520, (10501, 384), "tf32", 82.6, 1008),
+        ("NVIDIA GeForce RTX 3090", (8, 6), 82, 1695, (9751, 384), "float16", 71.2, 936),
+        ("NVIDIA L40S", (8, 9), 142, 2520, (9001, 384), "bfloat16", 362, 864),
+        ("Tesla T4", (7, 5), 40, 1590, (5001, 256), "float16", 65, 320),
+        ("NVIDIA A100-SXM4-40GB", (8, 0), 108, 1410, (1215, 5120), "float32", 19.5, 1555),
+        ("NVIDIA A100 80GB PCIe", (8, 0), 108, 1410, (1593, 5120), "bfloat16", 312, 2039),
+        ("NVIDIA H100 80GB HBM3", (9, 0), 132, 1980, (2619, 5120), "float32", 67, 3350),
+        ("NVIDIA H100 80GB HBM3", (9, 0), 132, 1830, (2619, 5120), "bfloat16", 989.4, 3350),
+        ("NVIDIA H100 PCIe", (9, 0), 114, 1755, (1593, 5120), "float32", 51.2, 2000),
+        ("NVIDIA H200", (9, 0), 132, 1830, (3201, 6016), "tf32", 494.7, 4800),
+        ("NVIDIA B200", (10, 0), 148, 1850, (3996, 8192), "bfloat16", 2250, 8000),
     ],
 )
-def test_a_device_that_is_not_here_is_refused(
-    name: str, here: list[str], absent: dict[str, str], said: str
+def test_at_the_clock_of_its_data_sheet_a_gpu_has_the_data_sheets_rates(
+    name: str,
+    capability: tuple[int, int],
+    count: int,
+    mhz: float,
+    memory: tuple[int, int],
+    precision: str,
+    tflops: float,
+    gb_per_s: float,
 ) -> None:
-    with pytest.raises(UserError) as caught:
-        chosen([name], here, absent)
-    lines = str(caught.value).splitlines()
-    assert lines[0].startswith(said)
-    assert lines[-1].endswith(f"on this machine: {', '.join(here)}")
-    assert len(lines) <= 4
+    peak = nvidia_peak(properties(name, capability, count, mhz, memory))
+    arithmetic, moving = peak.arithmetic(precision), peak.memory()
+    assert arithmetic is not None and arithmetic.bound and arithmetic.clock_mhz == mhz
+    assert arithmetic.rate / 1e12 == pytest.approx(tflops, rel=0.02)
+    assert moving is not None and moving.rate / 1e9 == pytest.approx(gb_per_s, rel=0.03)
 
 
-def test_the_cpu_is_always_here() -> None:
-    devices, _ = find_devices(["cpu"])
-    assert [device.name for device in devices] == ["cpu"]
+@pytest.mark.parametrize("title", ["Apple M1", "Apple M2 Max", "Apple M3 Max", "Apple M4", "Apple M4 Max"])
+def test_an_apple_gpu_is_listed_as_an_estimate(title: str) -> None:
+    limit = apple_peak(title).arithmetic("float32")
+    assert limit is not None and not limit.bound
+
+
+def test_any_other_gpu_is_unknown() -> None:
+    assert nvidia_peak(properties("NVIDIA of 2040", (99, 0), 1, 1, (1, 1))) == Peak()
+    assert peak_of(FakeDevice()) == Peak()
+    assert Peak().arithmetic("float32") is None and Peak().memory() is None
+
+
+def test_a_cpu_peak_is_cores_times_clock_times_width() -> None:
+    avx2 = CpuProbes(frozenset({"avx2", "fma"}), max_mhz=5000.0, listed_mhz=3000.0)
+    limit = cpu_peak(avx2, 8).arithmetic("float32")
+    assert limit is not None and limit.bound
+    assert limit.rate == pytest.approx(8 * 5e9 * 32)
+    avx512 = CpuProbes(frozenset({"avx2", "fma", "avx512f"}), None, listed_mhz=2600.0)
+    estimate = cpu_peak(avx512, 2).arithmetic("float32")
+    assert estimate is not None and not estimate.bound  # a boosting core may pass the listed clock
+    assert estimate.rate == pytest.approx(2 * 2.6e9 * 64)
+
+
+def test_a_cpu_that_cannot_be_read_is_unknown() -> None:
+    assert cpu_peak(CpuProbes(), 8) == Peak()
 
 
 def test_the_record_holds_what_a_time_depends_on() -> None:
@@ -48,17 +109,12 @@ def test_the_record_holds_what_a_time_depends_on() -> None:
     assert found["absent"] == NO_GPU
 
 
-def test_a_busy_machine_is_told() -> None:
-    assert busy({"busy_percent": [3.0, 4.0]}) == []
-    (line,) = busy({"busy_percent": [3.0, 80.4]})
-    assert line.startswith("other programs used 80 % of this machine's CPU")
-
-
 def test_the_libraries_that_multiply_are_named() -> None:
     assert torch_blas() != "unknown"
     assert "threads" in numpy_blas()
 
 
-def test_the_doctor_lists_them() -> None:
-    _, report = run("hardware")
+def test_the_doctor_lists_them_and_says_why_there_is_no_gpu() -> None:
+    _, report = run("hardware", environment=environment([Cpu()], NO_GPU))
     assert {"CPU", "memory", "BLAS", "torch"} <= set(cells(report, "hardware", "what"))
+    assert report.lines == ("no GPU: this machine has no NVIDIA GPU",)

@@ -3,11 +3,8 @@
 import pytest
 
 from assay.bench import loader
-from assay.bench.measurement import Record
-from assay.bench.streaming import BATCH, SAMPLE_BYTES, stream
-from assay.config.schema import LoaderConfig
-from assay.config.compose import compose
-from assay.config.judge import judge
+from assay.bench.loader import BATCH, SAMPLE_BYTES, stream
+from assay.bench.record import Record
 from tests.bench.runs import run
 
 SMALL = ("seconds=60", "samples=64", "batch_sizes=[16]", "stream_megabytes=30", "threads=1")
@@ -39,11 +36,10 @@ def test_the_lesson_reads_4_4_2() -> None:
 def test_a_stream_that_fills_the_memory_or_changes_its_bytes_is_a_failure(
     changed: dict[str, object], said: str
 ) -> None:
-    config = judge(LoaderConfig, compose("bench", ["bench=loader", "limit_megabytes=32"]))
     found = {"file_bytes": 10**9, "grown_bytes": 10**6, "seconds": 1.0, "samples": 1, "checksum_right": True}
     for stream_found, failures in ((found, ()), (found | changed, (said,))):
-        record = Record(facts={"shapes": [], "stream": stream_found})
-        assert loader.report(config, record).failures == failures
+        record = Record(details={"shapes": [], "stream": stream_found, "limit_megabytes": 32})
+        assert loader.report(record).failures == failures
 
 
 def test_streaming_does_not_grow_with_the_file() -> None:

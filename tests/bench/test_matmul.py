@@ -1,26 +1,17 @@
 """The product against float64, and the whole bench on the CPU and on a host that plays a GPU."""
 
 import time
-from typing import Any
+from dataclasses import replace
 
 import pytest
 import torch
 
 from assay.bench import matmul
 from assay.bench.device import Cpu
-from assay.bench.matmul import Inputs, error_limit
-from assay.bench.matmul_report import crossovers, speedups
-from assay.bench.measurement import Measurement, Record, Task
-from assay.bench.session import Session
-from assay.config.schema import MatmulConfig
-from assay.config.compose import compose
-from assay.config.judge import judge
+from assay.bench.matmul import Inputs, crossovers, error_limit, speedups
+from assay.bench.record import Measurement, Record, Task
 from tests.bench.fake import HostAsGpu
-from tests.bench.runs import QUICK
-
-
-def config(*words: str) -> MatmulConfig:
-    return judge(MatmulConfig, compose("bench", ["bench=matmul", *words]))
+from tests.bench.runs import cells, run
 
 
 def product(inputs: Inputs) -> torch.Tensor:
@@ -67,51 +58,51 @@ def test_the_reference_is_the_float64_product_of_its_rows() -> None:
     torch.testing.assert_close(inputs.reference, (a @ b)[inputs.rows])
 
 
-def run(devices: list[Any], chosen: MatmulConfig, absent: dict[str, str] | None = None) -> Session:
-    session = Session(devices, absent or {}, chosen.seconds, chosen.seed, rule=QUICK)
-    matmul.measure(chosen, session)
-    return session
-
-
 def test_without_a_gpu_there_are_cpu_rows_and_the_reason() -> None:
-    chosen = config("sizes=[16,96]", "seconds=60", "threads=1", "sustained_seconds=0.2")
-    record = run([Cpu()], chosen, {"cuda": "this machine has no NVIDIA GPU"}).record
-    report = matmul.report(chosen, record)
+    absent = {"absent": {"cuda": "this machine has no NVIDIA GPU"}}
+    words = ("sizes=[16,96]", "seconds=60", "threads=1", "sustained_seconds=0.2")
+    record, report = run("matmul", *words, environment=absent)
     assert "no GPU: this machine has no NVIDIA GPU" in report.lines
-    assert report.tables[0].title == "96 x 96"
-    assert {row[1] for row in report.tables[0].rows} == {"torch", "numpy"}
+    assert report.tables[0].title.startswith("96 x 96")
+    assert set(cells(report, "96 x 96", "by")) == {"torch", "numpy"}
     assert {m.task.precision for m in record.measurements} >= {"float32", "bfloat16"}
     assert "tf32" not in {m.task.precision for m in record.measurements}
     assert record.ok(what="sustained", size=16) or record.ok(what="sustained", size=96)
     assert all(m.check and m.check.right for m in record.ok())
 
 
+def test_numpy_and_half_formats_run_at_every_thread_count() -> None:
+    record, _ = run("matmul", "sizes=[16]", "seconds=60", "threads=[1,2]", "dtypes=[float32,bfloat16]")
+    rows = {(m.task.by, m.task.precision, m.task.threads) for m in record.measurements}
+    forms = (("torch", "float32"), ("torch", "bfloat16"), ("numpy", "float32"))
+    assert rows == {(*form, count) for form in forms for count in (1, 2)}
+
+
 def test_with_a_gpu_every_branch_runs() -> None:
-    chosen = config("sizes=[16,64]", "seconds=60", "threads=[1,2]", "sustained_seconds=0")
-    gpu = HostAsGpu()
-    record = run([Cpu(), gpu], chosen).record
-    report = matmul.report(chosen, record)
+    words = ("sizes=[16,64]", "seconds=60", "threads=[1,2]", "sustained_seconds=0")
+    record, report = run("matmul", *words, devices=[Cpu(), HostAsGpu()])
     forms = {(m.task.by, m.task.precision) for m in record.all(device="cuda:0")}
     assert {("torch", "float32"), ("torch, moved", "float32"), ("torch", "tf32")} <= forms
     assert all(m.event_s for m in record.ok(device="cuda:0"))
     said = [line for line in report.lines if line.startswith("speedup of cuda:0 against")]
     assert any("best CPU" in line for line in said) and any("one CPU thread" in line for line in said)
     assert any("transfers included" in line for line in said)
-    assert "kernel only" in report.facts["crossover"]["cuda:0"]
+    assert all(line.endswith(")") and "(" in line for line in said)  # an interval, or why there is none
+    assert "kernel only" in report.summary["crossover"]["cuda:0"]
 
 
 def test_a_size_that_does_not_fit_is_skipped_with_the_numbers() -> None:
-    chosen = config("sizes=[16,256]", "seconds=60", "dtypes=[float32]", "threads=1", "sustained_seconds=0")
-    record = run([Cpu(), HostAsGpu(memory=500_000)], chosen).record
+    words = ("sizes=[16,256]", "seconds=60", "dtypes=[float32]", "threads=1", "sustained_seconds=0")
+    record, _ = run("matmul", *words, devices=[Cpu(), HostAsGpu(memory=500_000)])
     skipped = record.all(device="cuda:0", size=256, by="torch")
     assert [m.reason for m in skipped] == ["needs 786 kB, free 500 kB"]
     assert record.ok(device="cpu", size=256)
 
 
 def test_the_budget_is_kept_where_the_headline_cannot_be_done_in_it() -> None:
-    chosen = config("sizes=[20000]", "seconds=2", "dtypes=[float32]", "threads=1", "sustained_seconds=0")
+    words = ("sizes=[20000]", "seconds=2", "dtypes=[float32]", "threads=1", "sustained_seconds=0")
     start = time.perf_counter()
-    record = run([Cpu()], chosen).record
+    record, _ = run("matmul", *words)
     assert time.perf_counter() - start < 10
     late = record.all(size=20_000)
     assert late and all(m.status == "skipped" and "s are left" in m.reason for m in late)
@@ -133,12 +124,16 @@ def test_speedups_name_what_they_are_against() -> None:
         timed("cuda:0", 10_000, 0.25),
         timed("cuda:0", 10_000, 0.5, "torch, moved"),
     ]
-    assert speedups("cuda:0", found) == {
+    ratios = speedups("cuda:0", found)
+    assert {name: ratio.value for name, ratio in ratios.items()} == {
         "best CPU (8 threads)": 16.0,
         "one CPU thread": 64.0,
         "best CPU (8 threads), transfers included": 8.0,
         "one CPU thread, transfers included": 32.0,
     }
+    assert all(ratio.interval == (ratio.value, ratio.value) for ratio in ratios.values())  # six equal times
+    few = [replace(m, wall_s=m.wall_s[:2]) for m in found]
+    assert str(speedups("cuda:0", few)["one CPU thread"]) == "64 (2 times: no interval)"
 
 
 def test_the_crossover_is_told_for_three_places_of_the_data() -> None:

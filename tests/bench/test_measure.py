@@ -4,14 +4,14 @@ import json
 import math
 import random
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
 import pytest
 import torch
 
-from assay.bench.measure import Interrupted, Rule, measure
-from assay.bench.measurement import Check, Limit, Measurement, from_json, to_json
-from tests.bench.fake import FakeDevice, job
+from assay.bench.measure import Rule, measure
+from assay.bench.record import Check, Limit, Measurement, Reading, Task, from_json, to_json
+from tests.bench.fake import LAUNCH_S, FakeDevice, job
 
 
 def only(measurements: list[Measurement]) -> Measurement:
@@ -198,8 +198,8 @@ def test_the_threads_of_another_library_are_given_time_to_sleep() -> None:
     alike, mixed = FakeDevice(), FakeDevice()
     measure([job(alike, 5e-3, "a"), job(alike, 5e-3, "b")], deadline=10.0)
     measure([job(mixed, 5e-3, "a"), job(mixed, 5e-3, "b", pool="numpy")], deadline=10.0)
-    assert alike.settled == 1  # before the first
-    assert mixed.settled > 10
+    assert alike.slept == 1  # before the first
+    assert mixed.slept > 10
 
 
 def test_the_deadline_is_kept() -> None:
@@ -221,9 +221,11 @@ def test_a_job_that_cannot_be_done_in_time_is_skipped_with_the_numbers() -> None
 def test_ctrl_c_keeps_what_is_measured() -> None:
     device = FakeDevice(interrupt_at_s=0.5)
     jobs = [job(device, 5e-3, "a"), job(device, 5e-3, "b")]
-    with pytest.raises(Interrupted) as caught:
-        measure(jobs, 100.0, rule=Rule(width=0.0, most=10_000))
-    assert [len(m.times) > 3 for m in caught.value.measurements] == [True, True]
+    kept: list[list[Measurement]] = []
+    with pytest.raises(KeyboardInterrupt):
+        measure(jobs, 100.0, rule=Rule(width=0.0, most=10_000), keep=kept.append)
+    assert [len(m.times) > 3 for m in kept[-1]] == [True, True]
+    assert len(kept) > 3  # after every round
 
 
 def test_ctrl_c_while_preparing_loses_only_the_job_in_hand() -> None:
@@ -232,34 +234,65 @@ def test_ctrl_c_while_preparing_loses_only_the_job_in_hand() -> None:
     def interrupt() -> float:
         raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted) as caught:
-        measure([job(device, 5e-3, needs=10**10), job(device, interrupt)], 10.0)
-    assert [m.status for m in caught.value.measurements] == ["skipped"]
+    kept: list[list[Measurement]] = []
+    with pytest.raises(KeyboardInterrupt):
+        measure([job(device, 5e-3, needs=10**10), job(device, interrupt)], 10.0, keep=kept.append)
+    assert [m.status for m in kept[-1]] == ["skipped"]
 
 
 def test_each_job_runs_in_its_own_setting() -> None:
-    import contextlib
-    from collections.abc import Generator
-
-    device, current, seen = FakeDevice(), "", list[tuple[str, str]]()
-
-    def setting(name: str) -> Callable[[], Any]:
-        @contextlib.contextmanager
-        def entered() -> Generator[None]:
-            nonlocal current
-            current = name
-            yield
-            current = ""
-
-        return entered
+    seen: list[tuple[str, int, bool | str]] = []
 
     def noted(name: str) -> Callable[[], float]:
         def seconds() -> float:
-            seen.append((name, current))
+            seen.append((name, torch.get_num_threads(), torch.backends.cuda.matmul.fp32_precision))
             return 5e-3
 
         return seconds
 
-    measure([job(device, noted(n), n, setting=setting(n)) for n in ("a", "b")], deadline=10.0)
-    assert {name for name, _ in seen} == {"a", "b"}
-    assert all(name == inside for name, inside in seen)
+    before = torch.get_num_threads(), torch.backends.cuda.matmul.fp32_precision
+    jobs = [
+        replace(job(FakeDevice(), noted(name)), task=Task("matmul", name, "cpu", name, threads))
+        for name, threads in (("float32", 1), ("tf32", 2))
+    ]
+    measure(jobs, deadline=10.0)
+    assert set(seen) == {("float32", 1, "ieee"), ("tf32", 2, "tf32")}
+    assert (torch.get_num_threads(), torch.backends.cuda.matmul.fp32_precision) == before
+
+
+def test_a_peak_is_raised_by_the_clock_that_was_read_and_never_lowered() -> None:
+    def limited(clock_mhz: float | None) -> Measurement:
+        device = FakeDevice()
+        device.reading = lambda: Reading(clock_mhz=clock_mhz)  # type: ignore[method-assign]
+        peak = Limit(1.8e12, "FLOP/s", "data sheet", clock_mhz=1000.0)
+        return only(measure([job(device, 1e-3, limit=peak)], deadline=10.0))  # 2 TFLOP/s
+
+    assert not limited(1000.0).ok and not limited(500.0).ok
+    assert limited(1100.0).ok
+    assert limited(None).ok  # it may have boosted
+    assert limited(1100.0).of_limit == pytest.approx(1.999 / 1.98, rel=1e-3)
+
+
+def test_latency_waits_for_each_call_and_throughput_does_not() -> None:
+    device = FakeDevice()
+    together, alone = measure([job(device, 1e-5), replace(job(device, 1e-5, "b"), alone=True)], deadline=10.0)
+    assert together.event_s and not alone.event_s
+    assert alone.median_s == pytest.approx(1e-5 + LAUNCH_S, rel=0.01)
+    assert together.median_s == pytest.approx(1e-5, rel=0.01)
+
+
+def test_a_row_that_was_measured_beside_other_programs_says_so() -> None:
+    def beside(others_s: float) -> Measurement:
+        device = FakeDevice()
+        device.reading = lambda: Reading(others_s=others_s, cpu_s=0.1)  # type: ignore[method-assign]
+        return only(measure([job(device, 5e-3)], deadline=10.0))
+
+    assert beside(0.08).warnings == ("under load: others used 80 % of the CPU",)
+    assert beside(0.001).warnings == ()
+
+
+def test_a_call_with_a_clock_of_its_own_says_how_long_it_and_its_parts_took() -> None:
+    timed = replace(job(FakeDevice(), 5e-3), own_s=lambda output: {"call": 4e-3, "epoch": 1e-3})
+    found = only(measure([timed], deadline=10.0))
+    assert set(found.wall_s) == {4e-3} and set(found.parts_s["epoch"]) == {1e-3}
+    assert from_json(json.loads(json.dumps(to_json(found)))) == found

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from assay.bench import model
+from assay.bench.model import activation_bytes, live_bytes
 from assay.models.mlp import MNISTClassifier
 from tests.bench.fake import HostAsGpu
 from tests.bench.runs import cells, run
@@ -13,7 +14,7 @@ from tests.bench.runs import cells, run
 def test_the_lessons_shapes_parameters_and_flop() -> None:
     record, report = run("model", "seconds=60", "batch_sizes=[1,8]", "threads=1")
     assert report.lines == (
-        "MNISTClassifier: (8, 28, 28) in, [8, 10] out",
+        "MNISTClassifier: (8, 28, 28) in, (8, 10) out",
         "101,770 parameters, 203,264 FLOP a sample forward",
     )
     assert cells(report, "MNISTClassifier", "layer") == ["flatten", "linear1", "relu", "linear2"]
@@ -26,13 +27,15 @@ def test_the_lessons_shapes_parameters_and_flop() -> None:
 
 def test_another_model_can_be_named() -> None:
     record, report = run("model", "model=cnn", "seconds=60", "batch_sizes=[2]", "threads=1")
-    assert report.lines[0] == "CNN: (8, 1, 28, 28) in, [8, 10] out"
+    assert report.lines[0] == "CNN: (8, 1, 28, 28) in, (8, 10) out"
     assert record.ok(by="class", size=2)
 
 
 def test_it_runs_on_a_gpu() -> None:
     record, _ = run("model", "seconds=60", "batch_sizes=[2]", devices=[HostAsGpu()])
     assert {m.task.device for m in record.ok()} == {"cuda:0"}
+    assert {m.task.what for m in record.ok()} == {"latency", "throughput"}
+    assert not any(m.event_s for m in record.ok(what="latency"))
 
 
 class Skipping(nn.Module):
@@ -65,3 +68,40 @@ def test_a_model_that_is_no_chain_has_no_sequential(other: type[nn.Module]) -> N
     torch.manual_seed(0)
     assert model.sequential(other().eval()) is None
     assert model.sequential(MNISTClassifier().eval()) is not None
+
+
+X = torch.zeros(1000)  # 4000 bytes
+
+
+def test_a_chain_frees_what_it_no_longer_needs() -> None:
+    assert live_bytes(lambda: ((X + 1) + 1) + 1) == (8000, 4000)
+
+
+def test_names_keep_tensors_alive() -> None:
+    def named() -> torch.Tensor:
+        a = X + 1
+        b = a + 1
+        return b + 1
+
+    assert live_bytes(named) == (12_000, 4000)
+
+
+def test_views_and_in_place_results_are_no_new_memory() -> None:
+    assert live_bytes(lambda: X.view(10, 100)) == (0, 0)
+    assert live_bytes(lambda: torch.zeros(1000).add_(1)[:5]) == (4000, 4000)
+
+
+def test_it_counts_under_inference_mode() -> None:
+    def inferred() -> torch.Tensor:
+        with torch.inference_mode():
+            return (X + 1) + 1
+
+    assert live_bytes(inferred) == (8000, 4000)
+
+
+def test_the_memory_of_a_large_batch_is_told_from_a_small_one() -> None:
+    network = MNISTClassifier().eval()
+    x = torch.zeros(100, 1, 28, 28)
+    with torch.inference_mode():
+        real = x.nbytes + live_bytes(lambda: network(x)).peak
+        assert activation_bytes(network, 100) == real

@@ -8,14 +8,14 @@ from tests.bench.runs import cells, run
 def test_every_form_is_timed_and_its_state_counted() -> None:
     record, report = run("optimizer", "seconds=60", "depth=3", "width=8", "model.width=4", "threads=1")
     assert len(record.ok()) == 2 * len(OPTIMIZERS) * len(FORMS)
-    parameters = record.facts["networks"]["3 layers of 8"]["parameters"]
+    parameters = record.details["networks"]["3 layers of 8"]["parameters"]
     assert parameters == 3 * (8 * 8 + 8)
-    state = {key: found["state"] for key, found in record.facts["memory"].items() if "3 layers of 8" in key}
+    state = {key: found["state"] for key, found in record.details["memory"].items() if "3 layers of 8" in key}
     for key, size in state.items():
         averages = 0 if key.startswith("SGD, ") else 1 if key.startswith("SGD with") else 2
         counters = 6 * 4  # the number of steps, once a tensor, where the form keeps it beside the averages
         assert averages * parameters * 4 <= size <= averages * parameters * 4 + counters, key
-    assert set(cells(report, "3 layers of 8", "form")) == set(FORMS)
+    assert set(cells(report, "3 layers of 8", "by")) == set(FORMS)
 
 
 def test_it_runs_on_a_gpu() -> None:

@@ -5,10 +5,12 @@ import pytest
 
 from assay.bench.statistics import (
     crossover,
+    group_interval,
     iqr,
     median_interval,
     outliers,
-    ratio_interval,
+    paired_ratio,
+    ratio,
     relative_width,
 )
 
@@ -52,11 +54,28 @@ def test_quartiles() -> None:
 def test_the_ratio_of_equal_sets_holds_one_and_of_shifted_ones_does_not() -> None:
     random = np.random.default_rng(0)
     before, after = random.normal(10, 0.1, 50), random.normal(10, 0.1, 50)
-    same = ratio_interval(list(before), list(after))
-    assert same.low < 1 < same.high
-    slower = ratio_interval(list(before), list(1.1 * after))
-    assert slower.low > 1.08
-    assert ratio_interval(list(before), list(after)) == same  # seeded
+    same = ratio([list(before)], [list(after)])
+    assert same.interval is not None and same.interval.low < 1 < same.interval.high
+    slower = ratio([list(1.1 * after)], [list(before)])
+    assert slower.interval is not None and slower.interval.low > 1.08
+    assert ratio([list(before)], [list(after)]) == same  # seeded
+
+
+def test_processes_are_resampled_and_not_their_times() -> None:
+    random = np.random.default_rng(0)
+    groups = [list(middle + random.normal(0, 0.01, 100)) for middle in (10, 11, 12, 13, 14)]
+    interval = group_interval(groups)
+    assert interval is not None and interval.low < 11 and interval.high > 13
+    assert group_interval(groups[:3]) is None
+
+
+def test_rounds_are_compared_within_themselves() -> None:
+    speed = [1.0, 5.0, 2.0, 9.0, 3.0, 1.5, 4.0]  # of the machine, round by round
+    found = paired_ratio([1.1 * s for s in speed], speed)
+    assert found.value == pytest.approx(1.1)
+    assert found.interval == pytest.approx((1.1, 1.1))
+    few = paired_ratio([1.0, 2.0], [1.0, 1.0, 1.0])  # a third round that only one of them reached
+    assert (few.value, few.interval, few.reason) == (1.5, None, "2 times: no interval")
 
 
 @pytest.mark.parametrize(

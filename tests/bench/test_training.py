@@ -1,33 +1,43 @@
 """bench=training: Assay against the bare loop, with the same weights at the end."""
 
-from dataclasses import replace
+import dataclasses
+from typing import Any
+
+import pytest
 
 from assay.bench import training
-from assay.bench.measurement import Record
-from assay.bench.session import Session
-from assay.config.schema import TrainingConfig
-from assay.config.compose import compose
-from assay.config.judge import judge
+from assay.bench.record import Record
+from tests.bench.runs import config, run
 
-WORDS = ("bench=training", "epochs=1", "repeats=1", "optimizers=[sgd]", "batch_sizes=[4096]", "threads=1")
+SMALL = ("epochs=1", "repeats=1", "optimizers=[sgd]", "batch_sizes=[4096]", "threads=1")
 
 
 def test_every_arm_trains_and_the_weights_agree() -> None:
-    config = judge(TrainingConfig, compose("bench", WORDS))
-    session = Session([], {}, seconds=60, seed=0)
-    training.measure(config, session)
-    record = session.record
-    assert {m.task.by for m in record.all()} == {"bare", "assay", "stock", "textbook"}
-    assert record.facts["same_weights"] == {"sgd 4096": True}
-    report = training.report(config, record)
+    record, report = run("training", *SMALL, "seconds=60")
+    assert {m.task.by for m in record.ok()} == {"bare", "assay", "stock", "textbook"}
+    assert all(len(m.times) == len(m.parts_s["epoch"]) == 1 for m in record.ok())
+    assert all(m.parts_s["epoch"][0] < m.times[0] for m in record.ok())
+    assert record.details["different_weights"] == []
     assert not report.failures
     assert len(report.tables[0].rows) == 4
     assert any("bit for bit" in line for line in report.lines)
+    assert any("an epoch's training takes" in line and "1 time: no interval" in line for line in report.lines)
+
+
+def test_a_fit_that_ends_in_other_weights_is_seen() -> None:
+    small = config("training", *SMALL)
+    arms = {"bare": training.bare, "assay": training.bare}  # the second one trains from another seed
+
+    def other(train: Any) -> Any:
+        return training.bare(dataclasses.replace(train, seed=1))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "ARMS", arms | {"assay": other})
+        record, report = run("training", *SMALL, "seconds=60", "arms=[bare,assay]")
+    assert small.epochs == record.details["epochs"]
+    assert report.failures == ("sgd 4096: Assay and the bare loop end in different weights",)
 
 
 def test_other_weights_are_a_failure() -> None:
-    config = judge(TrainingConfig, compose("bench", WORDS))
-    record = replace(Record(), facts={"same_weights": {"sgd 64": False}})
-    assert training.report(config, record).failures == (
-        "sgd 64: Assay and the bare loop end in different weights",
-    )
+    record = Record(details={"different_weights": ["sgd 64"], "epochs": 1})
+    assert training.report(record).failures == ("sgd 64: Assay and the bare loop end in different weights",)

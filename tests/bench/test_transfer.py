@@ -4,6 +4,7 @@ import torch
 
 from assay.bench import transfer
 from assay.bench.device import Cpu
+from assay.bench.model import live_bytes
 from tests.bench.fake import HostAsGpu
 from tests.bench.runs import run
 
@@ -29,7 +30,7 @@ def test_with_a_gpu_all_directions_and_both_kinds_of_memory_are_there() -> None:
         ("sum", "in place"), ("sum", "moved every call"),
     }  # fmt: skip
     assert any("beats the CPU" in line for line in report.lines)
-    assert set(report.facts["crossover"]["cuda:0"]) == {"in place", "moved every call"}
+    assert set(report.summary["crossover"]["cuda:0"]) == {"in place", "moved every call"}
 
 
 def test_a_number_that_changed_on_the_way_is_seen() -> None:
@@ -45,3 +46,8 @@ def test_large_blocks_repeat_what_was_drawn() -> None:
     block = transfer.block(4 * (transfer.DRAWN + 10), seed=0)
     assert len(block) == transfer.DRAWN + 10
     assert torch.equal(block[:10], block[-10:])
+
+
+def test_adding_in_place_allocates_nothing() -> None:
+    (job,) = transfer.sum_jobs(16, [(Cpu(), 1)], seed=0)
+    assert live_bytes(job.prepare()).peak == 0

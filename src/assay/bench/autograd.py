@@ -5,7 +5,7 @@ Right: the lesson's y = x^3 + 5 at 4, a table of functions against their derivat
 pass under `inference_mode`, `no_grad` and with the graph, and of forward + backward.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,18 +14,15 @@ from torch import Tensor, nn
 from torch.autograd.gradcheck import GradcheckError
 from torch.func import functional_call
 
-from assay.bench import words
-from assay.bench.device import Device, cpu_threads
-from assay.bench.live_memory import live_bytes
-from assay.bench.measure import Job, in_bytes
-from assay.bench.measurement import Measurement, Record, Task
-from assay.bench.report import Figure, Report, Series, Table
+from assay.bench.device import Device
+from assay.bench.measure import Job
+from assay.bench.model import CLASSES, activation_bytes, images, live_bytes, network, parameter_bytes
+from assay.bench.record import Measurement, Record, Task
 from assay.bench.session import Session
-from assay.config.schema import AutogradConfig
-from assay.config.components import build
+from assay.bench.views import Cell, all_rows, curves, rows, time_of
+from assay.config.bench_frame import AutogradConfig
+from assay.report import Report, Table, in_bytes
 
-IN_SHAPE = (1, 28, 28)
-CLASSES = 10
 TOLERANCE = 1e-12  # relative, in float64
 Function = Callable[[Tensor], Tensor]
 
@@ -57,19 +54,15 @@ def gradient(function: Function, at: float) -> tuple[float, float]:
 
 def measure(config: AutogradConfig, session: Session) -> None:
     """The checks, then the forms of a pass side by side, for each batch size on each device."""
-    model: nn.Module = build(config.model, "model", in_shape=IN_SHAPE, num_classes=CLASSES)
-    y, grad = gradient(FUNCTIONS["x^3 + 5"][0], 4.0)
-    session.facts["lesson"] = {"y": y, "x_grad": grad, "calculus": 3 * 4.0**2}
-    session.facts["functions"] = [_against_calculus(name) for name in FUNCTIONS]
+    model = network(config.model, config.seed)
+    session.details["model"] = type(model).__name__
+    session.details["functions"] = [_against_calculus(name) for name in FUNCTIONS]
     session.tell("gradcheck of the model in float64")
-    session.facts["gradcheck"] = gradcheck(model, config.seed)
+    session.details["gradcheck"] = gradcheck(model, config.seed)
+    session.details["live_bytes"] = {}
     threads = max(session.cpu_threads(config.threads))
     groups = [(device, batch) for device in session.devices for batch in config.batch_sizes]
-    for left, (device, batch) in zip(range(len(groups), 0, -1), groups, strict=True):
-        jobs = pass_jobs(model.float().to(device.place), device, batch, threads, config.seed)
-        memory = session.facts.setdefault("live_bytes", {})
-        memory |= {job.task.key: live_bytes(job.prepare())._asdict() for job in jobs}
-        session.measure(jobs, session.left / left)
+    session.measure_each([partial(_jobs, model, *group, threads, session) for group in groups])
 
 
 def _against_calculus(name: str) -> dict[str, Any]:
@@ -83,8 +76,7 @@ def _against_calculus(name: str) -> dict[str, Any]:
 def gradcheck(model: nn.Module, seed: int) -> str:
     """ "passed", or what `torch.autograd.gradcheck` has against the
     model's gradients in its input and its parameters; in float64, dropout off."""
-    random = torch.Generator().manual_seed(seed)
-    x = torch.randn(1, *IN_SHAPE, generator=random, dtype=torch.float64, requires_grad=True)
+    x = images(1, seed).double().requires_grad_()
     parameters = dict(model.double().eval().named_parameters())
 
     def forward(x: Tensor, *values: Tensor) -> Tensor:
@@ -94,21 +86,43 @@ def gradcheck(model: nn.Module, seed: int) -> str:
         torch.autograd.gradcheck(forward, (x, *parameters.values()), fast_mode=True)
     except GradcheckError as error:
         return f"failed: {str(error).splitlines()[0]}"
+    finally:
+        model.float()
     return "passed"
 
 
-def pass_jobs(model: nn.Module, device: Device, batch: int, threads: int, seed: int) -> list[Job]:
-    """Forward in three modes, and forward + backward, on the same batch."""
-    random = torch.Generator().manual_seed(seed)
-    x = torch.randn(batch, *IN_SHAPE, generator=random).to(device.place)
-    labels = torch.randint(0, CLASSES, (batch,), generator=random).to(device.place)
+def _jobs(model: nn.Module, device: Device, batch: int, threads: int, session: Session) -> list[Job]:
+    """Forward in three modes, and forward + backward, on the same batch; the memory of each is kept aside."""
+    count = threads if device.name == "cpu" else None
+    needs = activation_bytes(lambda x: model.cpu()(x), batch) + 2 * parameter_bytes(model)
 
-    def forward_in(mode: Callable[[], Any]) -> Callable[[], Any]:
-        def forward() -> Tensor:
-            with mode():
-                return model(x)
+    def prepare(by: str) -> Callable[[], Tensor]:
+        call = passes(model.to(device.place), device, batch, session.seed)[by]
+        session.details["live_bytes"][key(by)] = live_bytes(call)._asdict()
+        return call
 
-        return forward
+    def task(by: str) -> Task:
+        return Task("pass", by, device.name, threads=count, size=batch, samples=batch)
+
+    def key(by: str) -> str:
+        return task(by).key
+
+    return [Job(task(by), device, partial(prepare, by), needs) for by in FORMS]
+
+
+FORMS = ("forward, inference_mode", "forward, no_grad", "forward, with the graph", "forward + backward")
+
+
+def passes(model: nn.Module, device: Device, batch: int, seed: int) -> dict[str, Callable[[], Tensor]]:
+    """The calls that are timed, by their form."""
+    x = images(batch, seed).to(device.place)
+    labels = torch.randint(0, CLASSES, (batch,), generator=torch.Generator().manual_seed(seed)).to(
+        device.place
+    )
+
+    def forward(mode: Callable[[], Any]) -> Tensor:
+        with mode():
+            return model(x)
 
     def with_backward() -> Tensor:
         model.zero_grad()
@@ -116,100 +130,43 @@ def pass_jobs(model: nn.Module, device: Device, batch: int, threads: int, seed: 
         loss.backward()
         return loss.detach()
 
-    forms = {
-        "forward, inference_mode": forward_in(torch.inference_mode),
-        "forward, no_grad": forward_in(torch.no_grad),
-        "forward, with the graph": forward_in(torch.enable_grad),
-        "forward + backward": with_backward,
-    }
-    count = threads if device.kind == "cpu" else None
-    return [
-        Job(
-            Task("pass", by, device.name, threads=count, size=batch, samples=batch),
-            device,
-            prepare=partial(_return, call),
-            setting=partial(cpu_threads, count),
-        )
-        for by, call in forms.items()
-    ]
+    modes = (torch.inference_mode, torch.no_grad, torch.enable_grad)
+    calls: list[Callable[[], Tensor]] = [*(partial(forward, mode) for mode in modes), with_backward]
+    return dict(zip(FORMS, calls, strict=True))
 
 
-def _return(call: Callable[[], Any]) -> Callable[[], Any]:
-    return call
-
-
-def report(config: AutogradConfig, record: Record) -> Report:
+def report(record: Record) -> Report:
     """The lesson's three numbers first."""
-    lesson = record.facts["lesson"]
-    lines = [
-        f"Y = {lesson['y']}",
-        f"X Grad = {lesson['x_grad']}",
+    functions, checked = record.details["functions"], record.details["gradcheck"]
+    lesson = functions[0]
+    lines = (
+        f"Y = {lesson['value']}",
+        f"X Grad = {lesson['autograd']}",
         f"3(4)**2 = {lesson['calculus']:.0f}",
-        f"gradcheck of {config.model['_target_'].rpartition('.')[2]}: {record.facts['gradcheck']}",
-    ]
-    failures = [
-        f"autograd of {row['f']}: {row['error']:.1e} off" for row in _wrong(record.facts["functions"])
-    ]
-    if record.facts["gradcheck"] != "passed":
-        failures.append(f"gradcheck {record.facts['gradcheck']}")
-    tables = (
-        _functions(record.facts["functions"]),
-        _cost(record),
-        words.rows("all rows", record.measurements, False),
+        f"gradcheck of {record.details['model']}: {checked}",
     )
-    return Report(tuple(lines), tables, _figures(record), failures=tuple(failures))
-
-
-def _wrong(functions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [row for row in functions if row["error"] > TOLERANCE]
-
-
-def _functions(found: Sequence[dict[str, Any]]) -> Table:
+    failures = [f"autograd of {f['f']}: {f['error']:.1e} off" for f in functions if f["error"] > TOLERANCE]
+    failures += [f"gradcheck {checked}"] if checked != "passed" else []
+    calculus = tuple(
+        (f["f"], f"{f['x']}", f"{f['autograd']:.12g}", f"{f['calculus']:.12g}", f"{f['error']:.1e}")
+        for f in functions
+    )
     columns = ("f(x)", "x", "autograd", "calculus", "relative error")
-    rows = [
-        (r["f"], f"{r['x']}", f"{r['autograd']:.12g}", f"{r['calculus']:.12g}", f"{r['error']:.1e}")
-        for r in found
-    ]
-    return Table("autograd against calculus (float64)", columns, tuple(rows))
-
-
-def _cost(record: Record) -> Table:
-    """Each form's time and memory, and how many times those of inference mode."""
-    rows: list[tuple[str, ...]] = []
-    for m in record.all(what="pass"):
-        base = [
-            b
-            for b in record.ok(what="pass", device=m.task.device, size=m.task.size)
-            if "inference" in b.task.by
-        ]
-        times = f"{m.median_s / base[0].median_s:.2f} x" if m.ok and base else ""
-        rows.append(
-            (m.task.device, str(m.task.size), m.task.by, _time(m), times, *_memory(m, record), words.notes(m))
-        )
-    columns = (
-        "device", "batch", "pass", "time", "of inference_mode", "tensors alive, peak", "at the end", "notes"
-    )  # fmt: skip
-    return Table("what the graph costs", columns, tuple(rows))
-
-
-def _time(found: Measurement) -> str:
-    return words.seconds(found.median_s) if found.ok else ""
-
-
-def _memory(found: Measurement, record: Record) -> tuple[str, str]:
-    live = record.facts["live_bytes"][found.task.key]
-    return in_bytes(live["peak"]), in_bytes(live["kept"])
-
-
-def _figures(record: Record) -> tuple[Figure, ...]:
-    names = dict.fromkeys((m.task.device, m.task.by) for m in record.ok(what="pass"))
-    series = tuple(
-        Series(
-            f"{device} {by}",
-            tuple(
-                (float(m.task.size or 0), m.median_s) for m in record.ok(what="pass", device=device, by=by)
-            ),
-        )
-        for device, by in names
+    live = record.details["live_bytes"]
+    extra: dict[str, Cell] = {
+        "of inference_mode": partial(_of_inference, record),
+        "tensors alive, peak": lambda m: in_bytes(live[m.task.key]["peak"]),
+        "at the end": lambda m: in_bytes(live[m.task.key]["kept"]),
+    }
+    tables = (
+        Table("autograd against calculus (float64)", columns, calculus),
+        rows("what the graph costs", record.measurements, extra),
+        all_rows(record),
     )
-    return (Figure("passes", "One pass of the model", "batch size", "seconds", series),)
+    figure = curves("passes", "One pass of the model", "batch size", "seconds", record.measurements, time_of)
+    return Report(lines, tables, (figure,), failures=tuple(failures))
+
+
+def _of_inference(record: Record, m: Measurement) -> str:
+    base = record.ok(what="pass", device=m.task.device, size=m.task.size, by=FORMS[0])
+    return str(m.against(base[0])) if base else ""

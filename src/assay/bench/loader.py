@@ -3,34 +3,42 @@
 Three ways to the same images: a Dataset that is asked for one sample at a time, as the lesson writes it;
 the same Dataset asked for all indices of a batch at once; and tensors in memory, indexed without a
 DataLoader. One time is one shuffled epoch. Starting the workers belongs to the first, cold one: they are
-kept afterwards.
+kept afterwards. And the lesson's "500 GB" on a small scale: a file larger than the memory that it may take is
+mapped and read batch by batch, and its pages are handed back.
 """
 
 import dataclasses
+import mmap
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, final
 
+import numpy as np
+import psutil
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler
 
-from assay.bench import words
-from assay.bench.device import Cpu, cpu_threads
-from assay.bench.measure import Job, Rule, in_bytes
-from assay.bench.measurement import Measurement, Record, Task
-from assay.bench.report import Figure, Report, Series, Table
+from assay.bench.device import Device, cpu_threads
+from assay.bench.measure import Job, Rule
+from assay.bench.record import Record, Task
 from assay.bench.session import Session
-from assay.bench.streaming import stream
-from assay.config.schema import LoaderConfig
+from assay.bench.views import all_rows, curves, pivot
+from assay.config.bench_frame import LoaderConfig
 from assay.data.random import RandomDataset
 from assay.errors import UserError
+from assay.report import Report, in_bytes
 
 IMAGE = (1, 28, 28)
 WAYS = ("per sample", "batched indices", "tensors in memory")
 RULE = Rule(width=0.02, least=3, most=20, sample_s=0.0, warm_s=0.0)
+SAMPLE_BYTES = 28 * 28
+BATCH = 1024  # samples that are read from the file at once: 0.8 MB, a multiple of the page size
 
 
 @final
@@ -51,32 +59,34 @@ class Images(Dataset[tuple[Tensor, Tensor]]):
 
 def measure(config: LoaderConfig, session: Session) -> None:
     """The lesson's shapes, the stream, then every way for each batch size."""
-    loader = DataLoader(RandomDataset(10), batch_size=4)
-    session.facts["shapes"] = [(list(features.shape), list(labels.shape)) for features, labels in loader]
-    session.tell(f"streaming {config.stream_megabytes} MB from a file")
     free = shutil.disk_usage(tempfile.gettempdir()).free
     if free < 1.1e6 * config.stream_megabytes:
         raise UserError(
             f"stream_megabytes={config.stream_megabytes} does not fit: {in_bytes(free)} are free in "
             f"{tempfile.gettempdir()}\n  give fewer, or set TMPDIR to a larger disk"
         )
+    loader = DataLoader(RandomDataset(10), batch_size=4)
+    session.details["shapes"] = [(list(features.shape), list(labels.shape)) for features, labels in loader]
+    session.details["limit_megabytes"] = config.limit_megabytes
+    session.tell(f"streaming {config.stream_megabytes} MB from a file")
     threads = min(session.cpu_threads(config.threads))  # one for auto: workers have one, too
     with cpu_threads(threads):
-        session.facts["stream"] = dataclasses.asdict(stream(config.stream_megabytes, config.seed))
+        session.details["stream"] = dataclasses.asdict(stream(config.stream_megabytes, config.seed))
     images = Images(config.samples, config.seed)
-    for left, batch in zip(range(len(config.batch_sizes), 0, -1), sorted(config.batch_sizes), strict=True):
-        jobs = [_job(images, way, batch, workers, threads) for way in WAYS[:2] for workers in config.workers]
-        jobs.append(_job(images, WAYS[2], batch, 0, threads))
-        session.measure(jobs, session.left / left, RULE)
+
+    def jobs(batch: int) -> list[Job]:
+        ways = [(way, workers) for way in WAYS[:2] for workers in config.workers] + [(WAYS[2], 0)]
+        return [_job(images, *way, batch, threads, session.devices[0]) for way in ways]
+
+    session.measure_each([partial(jobs, batch) for batch in sorted(config.batch_sizes)], RULE)
 
 
-def _job(images: Images, way: str, batch: int, workers: int, threads: int) -> Job:
+def _job(images: Images, way: str, workers: int, batch: int, threads: int, device: Device) -> Job:
     return Job(
         Task("epoch", f"{way}, {workers} workers", "cpu", threads=threads, size=batch, samples=len(images)),
-        Cpu(),
+        device,
         prepare=partial(_epoch, images, way, batch, workers),
         needs=(workers + 2) * 4 * batch * images.features[0].nbytes,
-        setting=partial(cpu_threads, threads),
     )
 
 
@@ -95,65 +105,107 @@ def _epoch(images: Images, way: str, batch: int, workers: int) -> Callable[[], T
 
 
 def batches(images: Images, way: str, batch: int, workers: int) -> Callable[[], Iterable[Any]]:
+    """An epoch of the images each time it is called."""
     if way == "tensors in memory":
         return lambda: (
             (images.features[chosen], images.labels[chosen])
             for chosen in torch.randperm(len(images)).split(batch)
         )
-    kept = workers > 0
+    settings: Any = {"num_workers": workers, "persistent_workers": workers > 0}
     if way == "batched indices":
         chosen = BatchSampler(RandomSampler(images), batch, drop_last=False)
-        loader = DataLoader(
-            images, sampler=chosen, batch_size=None, num_workers=workers, persistent_workers=kept
-        )
-        return lambda: loader
-    loader = DataLoader(images, batch, shuffle=True, num_workers=workers, persistent_workers=kept)
+        loader = DataLoader(images, sampler=chosen, batch_size=None, **settings)
+    else:
+        loader = DataLoader(images, batch, shuffle=True, **settings)
     return lambda: loader
 
 
-def report(config: LoaderConfig, record: Record) -> Report:
+@dataclass(frozen=True)
+class Streamed:
+    """What streaming the file once took; `grown_bytes` is how far memory rose above its start."""
+
+    file_bytes: int
+    grown_bytes: int
+    seconds: float
+    samples: int
+    checksum_right: bool
+
+
+@final
+class MappedImages(IterableDataset[Tensor]):
+    """Batches of grey images, shape (batch, 28, 28), from a file of bytes that is never read as a whole."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __iter__(self) -> Iterator[Tensor]:
+        step = BATCH * SAMPLE_BYTES
+        with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            for start in range(0, len(mapped), step):
+                pixels = np.frombuffer(mapped[start : start + step], dtype=np.uint8).copy()
+                if hasattr(mapped, "madvise"):  # not on Windows, which takes pages back by itself
+                    mapped.madvise(mmap.MADV_DONTNEED, start, min(step, len(mapped) - start))
+                yield torch.from_numpy(pixels).view(-1, 28, 28)
+
+
+def stream(megabytes: int, seed: int) -> Streamed:
+    """Write a file of random images, stream it once, and watch the process's memory after every batch."""
+    samples = max(BATCH, megabytes * 10**6 // SAMPLE_BYTES)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "images.bin"
+        written = _write(path, samples, seed)
+        for batch in DataLoader(MappedImages(path), batch_size=None):
+            _sum(batch)
+            break  # what torch loads and reserves on first use does not belong to the stream
+        process = psutil.Process()
+        before = most = process.memory_info().rss
+        start, total, count = time.perf_counter(), 0, 0
+        for batch in DataLoader(MappedImages(path), batch_size=None):
+            total += _sum(batch)
+            count += len(batch)
+            most = max(most, process.memory_info().rss)
+        took = time.perf_counter() - start
+        size = path.stat().st_size
+    return Streamed(size, most - before, took, count, total == written and count == samples)
+
+
+def _sum(batch: Tensor) -> int:
+    return int(batch.numpy().sum(dtype=np.int64))  # torch would make a copy of eight times the size
+
+
+def _write(path: Path, samples: int, seed: int) -> int:
+    """Random bytes in blocks; returns their sum."""
+    random, total = np.random.default_rng(seed), 0
+    with path.open("wb") as file:
+        for start in range(0, samples, BATCH):
+            block = random.integers(0, 256, size=(min(BATCH, samples - start), SAMPLE_BYTES), dtype=np.uint8)
+            total += int(block.sum(dtype=np.int64))
+            file.write(block.tobytes())
+    return total
+
+
+def report(record: Record) -> Report:
     """The lesson's three batches first."""
-    shapes = record.facts["shapes"]
-    lines = ["RandomDataset(10), batch_size=4:"]
-    lines += [f"  batch {i}: features {a}, labels {b}" for i, (a, b) in enumerate(shapes, start=1)]
-    lines.append(f"  batches of {', '.join(str(a[0]) for a, _ in shapes)}")
-    found, limit = record.facts["stream"], config.limit_megabytes * 10**6
-    speed = in_bytes(found["file_bytes"] / found["seconds"])
-    grown = in_bytes(found["grown_bytes"])
-    lines.append(
-        f"streamed {in_bytes(found['file_bytes'])} from a memory-mapped file at {speed}/s: "
-        f"memory grew by {grown} (limit {in_bytes(limit)})"
+    shapes, limit = record.details["shapes"], record.details["limit_megabytes"]
+    streamed = Streamed(**record.details["stream"])
+    grown, size = in_bytes(streamed.grown_bytes), in_bytes(streamed.file_bytes)
+    lines = (
+        "RandomDataset(10), batch_size=4:",
+        *(f"  batch {i}: features {a}, labels {b}" for i, (a, b) in enumerate(shapes, start=1)),
+        f"  batches of {', '.join(str(a[0]) for a, _ in shapes)}",
+        f"streamed {size} from a memory-mapped file at {in_bytes(streamed.file_bytes / streamed.seconds)}/s: "
+        f"memory grew by {grown} (limit {limit} MB)",
     )
     failures: list[str] = []
-    if found["grown_bytes"] > limit:
-        failures.append(f"streaming took {grown}, limit_megabytes={config.limit_megabytes} allows less")
-    if not found["checksum_right"]:
+    if streamed.grown_bytes > limit * 10**6:
+        failures.append(f"streaming took {grown}, limit_megabytes={limit} allows less")
+    if not streamed.checksum_right:
         failures.append("streaming gave other bytes than were written")
-    tables = (_ways(record), words.rows("all rows", record.measurements, screen=False))
-    return Report(tuple(lines), tables, _figures(record), failures=tuple(failures))
-
-
-def _ways(record: Record) -> Table:
-    """Samples a second: one line a way, one column a batch size."""
-    found = record.all(what="epoch")
-    sizes = sorted({m.task.size or 0 for m in found})
-    rows: list[tuple[str, ...]] = []
-    for by in dict.fromkeys(m.task.by for m in found):
-        cells = {m.task.size: m for m in found if m.task.by == by}
-        rows.append((by, *(_cell(cells.get(size)) for size in sizes)))
-    return Table("samples/s by batch size", ("way", *(str(size) for size in sizes)), tuple(rows))
-
-
-def _cell(found: Measurement | None) -> str:
-    if found is None or found.samples_per_second is None:
-        return "-"
-    return f"{found.samples_per_second:,.0f}"
-
-
-def _figures(record: Record) -> tuple[Figure, ...]:
-    names = dict.fromkeys(m.task.by for m in record.ok(what="epoch"))
-    series = tuple(
-        Series(by, tuple((float(m.task.size or 0), m.samples_per_second or 0.0) for m in record.ok(by=by)))
-        for by in names
+    speed = pivot(
+        "samples/s by batch size", record.measurements, lambda m: f"{m.samples_per_second or 0:,.0f}", "batch"
     )
-    return (Figure("loaders", "Feeding shuffled epochs", "batch size", "samples / s", series),)
+    name, title = "loaders", "Feeding shuffled epochs"
+    figure = curves(
+        name, title, "batch size", "samples / s", record.measurements, lambda m: m.samples_per_second
+    )
+    return Report(lines, (speed, all_rows(record)), (figure,), failures=tuple(failures))

@@ -8,23 +8,28 @@ is narrow enough; all leave when the time is spent. No time is dropped: outliers
 not hidden.
 """
 
-import contextlib
 import random
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Any
 
 from assay.bench import statistics
-from assay.bench.device import Device, is_out_of_memory, is_unsupported
-from assay.bench.measurement import Check, Limit, Measurement, Reading, Task
-from assay.bench.verdict import judged
+from assay.bench.device import Device, cpu_threads, is_out_of_memory, is_unsupported, matmul_precision
+from assay.bench.record import Check, Limit, Measurement, Reading, Task
+from assay.report import in_bytes
 
 WARM_SHARE = 0.3  # of a job's fair part of the time
 ASKED = 3  # times, before a device is said to be late
 LATE_S = 1e-3  # that reading one value may take
+TOLERANCE = 1.05  # a card can pass its data sheet a little
+UNREAD_CLOCK = 1.3  # and so much where its clock could not be read: no card boosts further
+CLOCKS_APART = 0.10  # wall clock against events, relative
+CLOCKS_FLOOR_S = 100e-6  # starting and waiting cost this much: no disagreement
+CLOCK_DROP = 0.05
+BUSY = 0.15  # share of the CPU that other programs take, from which on a time is not to be relied on
 Call = Callable[[], Any]
-Setting = Callable[[], AbstractContextManager[None]]
+Keep = Callable[[list[Measurement]], None]
 
 
 @dataclass(frozen=True)
@@ -37,9 +42,12 @@ class Job:
     needs: int = 0  # bytes that preparing and one call will take
     expected_s: float | None = None  # of one call, where it can be told beforehand
     check: Callable[[Any], Check] | None = None
-    setting: Setting = contextlib.nullcontext  # threads and precision while it runs
     pool: str = "torch"  # whose threads do the work
     limit: Limit | None = None
+    alone: bool = False  # each call waits for the device: latency, not throughput
+    own_s: Callable[[Any], Mapping[str, float]] | None = (
+        None  # by the call's own clock: "call", and its parts
+    )
 
 
 @dataclass(frozen=True)
@@ -63,16 +71,29 @@ class _Running:
     job: Job
     call: Call
     calls: int
-    found: Measurement
+    prepared: Measurement
     wall: list[float] = field(default_factory=list[float])
     event: list[float] = field(default_factory=list[float])
+    parts: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
     readings: list[Reading] = field(default_factory=list[Reading])
 
-    def take(self, times: tuple[float, float | None]) -> None:
-        wall, event = times
-        self.wall.append(wall / self.calls)
+    def fits(self, deadline: float) -> bool:
+        """Whether one more time can be taken before the deadline; the first one is always taken."""
+        return not self.wall or self.job.device.now() + self.wall[-1] * self.calls <= deadline
+
+    def time(self, rule: Rule, warm: bool) -> None:
+        """Take one time; `warm` says that the last one was of this job, too."""
+        task = self.job.task
+        with cpu_threads(task.threads), matmul_precision(task.precision):
+            if not warm and self.wall and self.wall[-1] * self.calls < rule.sample_s * 10:
+                self.call()  # the job before it left its own data in the caches and its own thread count
+            wall, event, output = _timed(self.job, self.call, self.calls)
+        own = dict(self.job.own_s(output)) if self.job.own_s else {}
+        self.wall.append(own.pop("call", wall / self.calls))
         if event is not None:
             self.event.append(event / self.calls)
+        for name, seconds in own.items():
+            self.parts.setdefault(name, []).append(seconds)
         self.readings.append(self.job.device.reading())
 
     def done(self, rule: Rule) -> bool:
@@ -82,21 +103,14 @@ class _Running:
 
     def measurement(self) -> Measurement:
         raw = replace(
-            self.found,
+            self.prepared,
             wall_s=tuple(self.wall),
             event_s=tuple(self.event),
+            parts_s={name: tuple(times) for name, times in self.parts.items()},
             readings=tuple(self.readings),
             calls=self.calls,
         )
-        return judged(raw)
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C came while measuring; `measurements` is what there was until then."""
-
-    def __init__(self, measurements: list[Measurement]) -> None:
-        super().__init__("interrupted")
-        self.measurements = measurements
+        return with_verdict(raw) if self.wall else raw
 
 
 def measure(
@@ -105,115 +119,101 @@ def measure(
     seed: int = 0,
     rule: Rule | None = None,
     tell: Callable[[str], None] = lambda text: None,
+    keep: Keep = lambda measurements: None,
 ) -> list[Measurement]:
     """Time the jobs side by side until `deadline` on their devices' clocks; one measurement each, in order.
 
-    Earlier jobs come first where the time does not suffice for all. Raises `Interrupted` on Ctrl-C.
+    Earlier jobs come first where the time does not suffice for all. `keep` gets what there is after each
+    round, and whatever ends the rounds.
     """
     rule = rule or Rule()
-    finished: dict[int, Measurement] = {}
+    ended: dict[int, Measurement] = {}
     running: dict[int, _Running] = {}
     pool = ""
+
+    def so_far() -> list[Measurement]:
+        timed = {index: row.measurement() for index, row in running.items() if row.wall}
+        return [m for _, m in sorted((ended | timed).items())]
+
+    def use(job: Job) -> None:
+        """The threads of another library spin for a while before they sleep."""
+        nonlocal pool
+        if job.pool != pool:
+            pool = job.pool
+            job.device.let_sleep()
+        tell(job.task.key)
+
     try:
         for index, job in enumerate(jobs):
-            tell(job.task.key)
-            if job.pool != pool:
-                pool = job.pool
-                job.device.settle()
-            promised = sum(state.found.cold_s or 0.0 for state in running.values())  # one time each, at least
+            use(job)
+            promised = sum(row.prepared.cold_s or 0.0 for row in running.values())  # one time each, at least
             fair = (deadline - job.device.now() - promised) / (len(jobs) - index)
             briefly = replace(rule, warm_s=max(0.0, min(rule.warm_s, WARM_SHARE * fair)))
             ready = _prepare(job, deadline - promised, briefly)
             if isinstance(ready, Measurement):
-                finished[index] = ready
+                ended[index] = ready
             else:
                 running[index] = ready
-        _rounds(list(running.values()), deadline, rule, random.Random(seed), tell, pool)
-    except KeyboardInterrupt:
-        finished |= {index: state.measurement() for index, state in running.items() if state.wall}
-        raise Interrupted([finished[index] for index in sorted(finished)]) from None
-    finished |= {index: state.measurement() for index, state in running.items()}
-    return [finished[index] for index in range(len(jobs))]
-
-
-def _rounds(
-    active: list[_Running],
-    deadline: float,
-    rule: Rule,
-    order: random.Random,
-    tell: Callable[[str], None],
-    pool: str,
-) -> None:
-    while active:
-        order.shuffle(active)
-        for state in list(active):
-            if not _fits(state, deadline):
-                active.remove(state)
-                continue
-            tell(state.job.task.key)
-            if state.job.pool != pool:
-                pool = state.job.pool
-                state.job.device.settle()
-            with state.job.setting():
-                if len(active) > 1 and state.wall and state.wall[-1] * state.calls < rule.sample_s * 10:
-                    state.call()  # the job before it left its own data in the caches and its own thread count
-                state.take(_timed(state.job.device, state.call, state.calls))
-            if state.done(rule):
-                active.remove(state)
-
-
-def _fits(state: _Running, deadline: float) -> bool:
-    """Whether one more time can be taken before the deadline; the first one is always taken."""
-    if not state.wall:
-        return True
-    return state.job.device.now() + state.wall[-1] * state.calls <= deadline
+        active = list(running.values())
+        order = random.Random(seed)
+        while active:
+            order.shuffle(active)
+            for row in list(active):
+                if row.fits(deadline):
+                    use(row.job)
+                    row.time(rule, warm=len(active) == 1)
+                if not row.fits(deadline) or row.done(rule):
+                    active.remove(row)
+            keep(so_far())
+    except BaseException:  # Ctrl-C, or a bug: what is measured is kept, then it goes on its way
+        keep(so_far())
+        raise
+    return so_far()
 
 
 def _prepare(job: Job, deadline: float, rule: Rule) -> _Running | Measurement:
-    device = job.device
-    device.release()
+    device, task = job.device, job.task
     left = deadline - device.now()
     expected = job.expected_s or 0.0
     if left <= 0:
-        return _skipped(job.task, "no time was left")
+        return skipped(task, "no time was left")
     if 2 * expected > left:  # the cold call and one time
-        return _skipped(job.task, f"needs about {2 * expected:.3g} s, {left:.3g} s are left")
+        return skipped(task, f"needs about {2 * expected:.3g} s, {left:.3g} s are left")
     if job.needs > (free := device.free_memory()):
-        return _skipped(job.task, f"needs {in_bytes(job.needs)}, free {in_bytes(free)}")
+        return skipped(task, f"needs {in_bytes(job.needs)}, free {in_bytes(free)}")
     try:
-        with job.setting():
+        with cpu_threads(task.threads), matmul_precision(task.precision):
             return _first_call(job, deadline, rule)
     except Exception as error:
         if is_out_of_memory(error):
-            device.release()
-            return _skipped(job.task, f"out of memory: needs {in_bytes(job.needs)}, free {in_bytes(free)}")
+            return skipped(task, f"out of memory: needs {in_bytes(job.needs)}, free {in_bytes(free)}")
         if is_unsupported(error):
-            return _skipped(job.task, f"{device.name} cannot do it: {str(error).splitlines()[0]}")
+            return skipped(task, f"{device.name} cannot do it: {str(error).splitlines()[0]}")
         raise
 
 
 def _first_call(job: Job, deadline: float, rule: Rule) -> _Running | Measurement:
-    device = job.device
     call = job.prepare()
-    output, cold, behind = _drained(device, call, 1)
+    output, cold, behind = _drained(job, call, 1)
     check = job.check(output) if job.check else None
     del output
-    found = Measurement(job.task, cold_s=cold, check=check, limit=job.limit)
+    prepared = Measurement(job.task, cold_s=cold, check=check, limit=job.limit)
     if check and not check.right:
-        reason = f"wrong result: error {check} against float64, at most {check.limit:.1e} is right"
-        return replace(found, status="invalid", reason=f"{reason}{check.suspicion}")
-    if late := _still_working(device, call, 1, cold, behind):
-        return replace(found, status="invalid", reason=late)
-    calls = _warm_up(device, call, cold, deadline, rule)
+        error = f": error {check} against float64, at most {check.limit:.1e} is right" if check.limit else ""
+        return replace(prepared, status="invalid", reason=f"wrong result{error}{check.suspicion}")
+    if late := _still_working(job, call, 1, cold, behind):
+        return replace(prepared, status="invalid", reason=late)
+    calls = _warm_up(job, call, cold, deadline, rule)
     if cold < rule.warm_s:
-        _, said, behind = _drained(device, call, calls)
-        if late := _still_working(device, call, calls, said, behind):
-            return replace(found, status="invalid", reason=late)
-    return _Running(job, call, calls, found)
+        _, said, behind = _drained(job, call, calls)
+        if late := _still_working(job, call, calls, said, behind):
+            return replace(prepared, status="invalid", reason=late)
+    return _Running(job, call, calls, prepared)
 
 
-def _drained(device: Device, call: Call, calls: int) -> tuple[Any, float, float]:
+def _drained(job: Job, call: Call, calls: int) -> tuple[Any, float, float]:
     """The result of the last call, the seconds until the device said it was done, and those until it was."""
+    device = job.device
     device.synchronize()
     start = device.now()
     output = None
@@ -221,11 +221,12 @@ def _drained(device: Device, call: Call, calls: int) -> tuple[Any, float, float]
         output = call()
     device.synchronize()
     said = device.now() - start
-    device.read(output)
+    if job.own_s is None:  # such a call waits for its own end
+        device.read(output)
     return output, said, device.now() - start - said
 
 
-def _still_working(device: Device, call: Call, calls: int, said: float, behind: float) -> str:
+def _still_working(job: Job, call: Call, calls: int, said: float, behind: float) -> str:
     """What is wrong if the device goes on after it said it was done, else nothing.
 
     A busy host may be late once; only a device that is late every time is accused.
@@ -233,20 +234,20 @@ def _still_working(device: Device, call: Call, calls: int, said: float, behind: 
     for _ in range(ASKED):
         if behind <= max(said, LATE_S):
             return ""
-        _, said, behind = _drained(device, call, calls)
+        _, said, behind = _drained(job, call, calls)
     told = f"said to be done after {said:.3g} s, it worked on for {behind:.3g} s"
     return f"missing synchronize: the device was {told}"
 
 
-def _warm_up(device: Device, call: Call, cold: float, deadline: float, rule: Rule) -> int:
+def _warm_up(job: Job, call: Call, cold: float, deadline: float, rule: Rule) -> int:
     """Call until two medians of three agree or the time is up; returns how many calls make one time."""
     if cold > rule.warm_s:
         return max(1, round(rule.sample_s / cold))
+    device = job.device
     end = min(device.now() + rule.warm_s, deadline)
     calls, before, last = 1, None, cold
     while device.now() < end:
-        times = [_timed(device, call, calls)[0] / calls for _ in range(3)]
-        last = statistics.median(times)
+        last = median(_timed(job, call, calls)[0] / calls for _ in range(3))
         wanted = max(1, round(rule.sample_s / last))
         if before and abs(last - before) <= rule.agree * before and calls >= wanted / 2:
             break
@@ -254,27 +255,62 @@ def _warm_up(device: Device, call: Call, cold: float, deadline: float, rule: Rul
     return max(1, round(rule.sample_s / last))
 
 
-def _timed(device: Device, call: Call, calls: int) -> tuple[float, float | None]:
-    """Seconds for so many calls by the wall clock, and by the device's own where it has one."""
+def _timed(job: Job, call: Call, calls: int) -> tuple[float, float | None, Any]:
+    """Seconds for so many calls by the wall clock, and by the device's own where it has one; the last result.
+
+    Of calls that wait for the device each, only the wall clock sees all.
+    """
+    device, output = job.device, None
     device.synchronize()
     start = device.now()
-    first = device.mark()
+    first = None if job.alone else device.mark()
     for _ in range(calls):
-        call()
-    last = device.mark()
+        output = call()
+        if job.alone:
+            device.synchronize()
+    last = None if job.alone else device.mark()
     device.synchronize()
     wall = device.now() - start
-    return wall, None if first is None else device.between(first, last)
+    return wall, None if first is None else device.between(first, last), output
 
 
-def _skipped(task: Task, reason: str) -> Measurement:
+def skipped(task: Task, reason: str) -> Measurement:
     return Measurement(task, status="skipped", reason=reason)
 
 
-def in_bytes(count: float) -> str:
-    """A number of bytes for people, in powers of 1000."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
+def with_verdict(raw: Measurement) -> Measurement:
+    """The measurement with its verdict: invalid where faster than the device can be, warned where odd."""
+    raw = replace(raw, warnings=(*raw.warnings, *_warnings(raw)))
+    share, limit, largest = raw.of_limit, raw.limit, raw.largest_rate
+    if share is None or limit is None or largest is None or not limit.bound:
+        return raw
+    clock_read = limit.clock_mhz is None or any(reading.clock_mhz for reading in raw.readings)
+    if share <= (TOLERANCE if clock_read else UNREAD_CLOCK):
+        return raw
+    scale, unit = (1e12, "TFLOP/s") if limit.unit == "FLOP/s" else (1e9, "GB/s")
+    rates = f"{share * largest / scale:.4g} {unit}, its peak is {largest / scale:.4g} {unit}"
+    reason = f"faster than the device can be: {rates}; was it synchronized?"
+    return replace(raw, status="invalid", reason=reason)
+
+
+def _warnings(raw: Measurement) -> list[str]:
+    told: list[str] = []
+    if raw.event_s:
+        wall, event = median(raw.wall_s), median(raw.event_s)
+        apart = abs(wall - event)
+        if apart > CLOCKS_APART * wall and apart * raw.calls > CLOCKS_FLOOR_S:
+            told.append(f"clocks disagree: wall {wall:.3g} s, events {event:.3g} s a call")
+    reasons = sorted({reason for reading in raw.readings for reason in reading.throttle})
+    if reasons:
+        told.append(f"throttled: {', '.join(reasons)}")
+    clocks = [reading.clock_mhz for reading in raw.readings if reading.clock_mhz]
+    if raw.task.device != "cpu" and clocks and min(clocks) < (1 - CLOCK_DROP) * max(clocks):
+        told.append(f"clock fell from {max(clocks):.0f} to {min(clocks):.0f} MHz")
+    if far := raw.outliers:
+        told.append(f"{len(far)} of {len(raw.times)} are outliers")
+    if reason := statistics.too_few(raw.groups):
+        told.append(reason)
+    there = sum(reading.cpu_s for reading in raw.readings)
+    if there and (busy := sum(reading.others_s for reading in raw.readings) / there) > BUSY:
+        told.append(f"under load: others used {100 * busy:.0f} % of the CPU")
+    return told

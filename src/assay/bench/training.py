@@ -1,146 +1,318 @@
 """`bench=training`: what Assay costs over a bare tensor loop, and what stock Lightning and a DataLoader cost.
 
-In every round each arm trains once, in shuffled order, so that a machine that slows down slows all of them;
-an arm is compared with the bare loop of its own round. The bare loop and Assay must end in the same weights,
-bit for bit: a faster loop that trains something else proves nothing.
+One time of an arm is one whole fit. In every round each arm trains once, in shuffled order, so that a machine
+that slows down slows all of them; an arm is compared with the bare loop of its own round. All begin with the
+same weights and use the same optimizer settings and thread count. The bare loop, Assay and stock Lightning
+see the same batches in the same order, and the bare loop and Assay must end in the same weights, bit for bit:
+a faster loop that trains something else proves nothing.
 """
 
-import random
+import dataclasses
+import json
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from functools import partial
+from io import StringIO
 from pathlib import Path
 from statistics import median
+from typing import Any, cast, final
 
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import TQDMProgressBar
+from rich.console import Console
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader, TensorDataset
 
-from assay.bench import words
-from assay.bench.measurement import Measurement, Record, Task
-from assay.bench.report import Figure, Report, Table
+from assay.bench.measure import Job, Rule
+from assay.bench.record import Measurement, Record, Task
 from assay.bench.session import Session
-from assay.bench.training_arms import ARMS, Trained
-from assay.config.schema import TrainingConfig
+from assay.bench.statistics import paired_ratio
+from assay.bench.views import Cell, rows
+from assay.config.bench_frame import TrainingConfig
 from assay.config.compose import compose
-from assay.config.schema import TrainConfig
+from assay.config.frame import TrainConfig
 from assay.config.judge import judge
+from assay.config.slots import build
+from assay.data.images import MNIST
+from assay.data.order import epoch_order
+from assay.data.source import Source, Split
+from assay.errors import RunFailed
+from assay.report import Figure, Report, seconds
+from assay.run.run import execute
+from assay.run.signals import StopRequest
 
 TITLES = {"bare": "bare loop", "assay": "assay", "stock": "stock Lightning", "textbook": "DataLoader loop"}
+SAME_WEIGHTS = {"bare", "assay"}
+TRAIN_SAMPLES = 55_000
+VALIDATION_BATCH = 1_000
+Batch = tuple[Tensor, Tensor]
+NEEDS = 2 * 60_000 * 784 * 4  # bytes: the images as float32, and once more while they are converted
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What one fit took, and the weights it ended with."""
+
+    epoch_s: Sequence[float]  # the training part of each epoch
+    fit_s: float  # with set-up, validation, and what the arm writes
+    weights: dict[str, Tensor]
 
 
 def measure(config: TrainingConfig, session: Session) -> None:
     """All arms in every round, for each optimizer and batch size."""
+    session.details["epochs"] = config.epochs
+    session.details.setdefault("different_weights", [])
+    rule = Rule(width=0.0, least=config.repeats, most=config.repeats, sample_s=0.0, warm_s=0.0)
     cases = [(optimizer, batch) for optimizer in config.optimizers for batch in config.batch_sizes]
-    for left, case in zip(range(len(cases), 0, -1), cases, strict=True):
-        _measure_case(config, session, *case, session.left / left)
+    session.measure_each([partial(_jobs, config, session, *case) for case in cases], rule)
 
 
-def _measure_case(
-    config: TrainingConfig, session: Session, optimizer: str, batch_size: int, seconds: float
-) -> None:
-    overrides = [
+def _jobs(config: TrainingConfig, session: Session, optimizer: str, batch_size: int) -> list[Job]:
+    threads = max(session.cpu_threads(config.threads))
+    train = train_config(
         f"optimizer={optimizer}", "scheduler=none", "device=cpu", f"data.batch_size={batch_size}",
-        f"seed={config.seed}", f"device.threads={max(session.cpu_threads(config.threads))}",
-    ]  # fmt: skip
-    full = judge(TrainConfig, compose("train", [*overrides, f"trainer.max_epochs={config.epochs}"]))
-    short = judge(TrainConfig, compose("train", [*overrides, "trainer.max_epochs=1"]))
-    quick = [arm for arm in config.arms if arm != "textbook"]
-    for arm in quick:
-        session.tell(f"warming up {TITLES[arm]}")
-        _train(arm, short)
-    rounds: list[dict[str, Trained]] = []
-    shuffle = random.Random(config.seed)
-    stop_at = session.left - seconds
-    while len(rounds) < config.repeats and (session.left > stop_at or not rounds):
-        order = shuffle.sample(config.arms, len(config.arms))
-        done: dict[str, Trained] = {}
-        for arm in order:
-            session.tell(f"{optimizer}, batch {batch_size}, round {len(rounds) + 1}: {TITLES[arm]}")
-            done[arm] = _train(arm, full)
-        rounds.append(done)
-    threads = torch.get_num_threads()
-    for arm in config.arms:
-        session.add(_measurement("epoch", arm, optimizer, batch_size, threads, rounds))
-        session.add(_measurement("fit", arm, optimizer, batch_size, threads, rounds))
-    if {"bare", "assay"} <= set(config.arms):
-        same = session.facts.setdefault("same_weights", {})
-        same[f"{optimizer} {batch_size}"] = all(_same(done["bare"], done["assay"]) for done in rounds)
+        f"seed={config.seed}", f"device.threads={threads}", "stages=[fit]",
+        f"trainer.max_epochs={config.epochs}",
+    )  # fmt: skip
+    reference: dict[str, Tensor] = {}
+
+    def own_times(arm: str, fit: Fit) -> dict[str, float]:
+        """The fit's own clock; the weights of every fit of the bare loop and of Assay are compared."""
+        if arm in SAME_WEIGHTS:
+            reference.update({} if reference else fit.weights)
+            if not all(torch.equal(tensor, fit.weights[name]) for name, tensor in reference.items()):
+                session.details["different_weights"].append(f"{optimizer} {batch_size}")
+        return {"call": fit.fit_s, "epoch": median(fit.epoch_s)}
+
+    return [
+        Job(
+            Task(f"fit {optimizer}", arm, "cpu", threads=threads, size=batch_size),
+            session.devices[0],
+            prepare=partial(ARMS[arm], train),
+            needs=NEEDS,
+            own_s=partial(own_times, arm),
+        )
+        for arm in config.arms
+    ]
 
 
-def _train(arm: str, config: TrainConfig) -> Trained:
-    with tempfile.TemporaryDirectory() as folder:
-        return ARMS[arm](config, Path(folder))
+def train_config(*overrides: str) -> TrainConfig:
+    return judge(TrainConfig, compose("train", overrides))
 
 
-def _same(one: Trained, other: Trained) -> bool:
-    return all(torch.equal(tensor, other.weights[name]) for name, tensor in one.weights.items())
+def bare(config: TrainConfig) -> Callable[[], Fit]:
+    """The reference: tensors in memory and the five lines of the cycle."""
+    train, val = _tensors(config, "train"), _tensors(config, "val")
+
+    def fit() -> Fit:
+        batches = _Batches(*train, _batch_size(config), config.seed)
+        return _cycle(config, batches, _Batches(*val, VALIDATION_BATCH, None))
+
+    return fit
 
 
-def _measurement(
-    what: str, arm: str, optimizer: str, batch_size: int, threads: int, rounds: Sequence[dict[str, Trained]]
-) -> Measurement:
-    """One time a round: the median epoch of the round, or its whole fit."""
-    times = [median(done[arm].epoch_s) if what == "epoch" else done[arm].fit_s for done in rounds]
-    task = Task(f"{what} {optimizer}", arm, "cpu", threads=threads, size=batch_size)
-    return Measurement(task, wall_s=tuple(times))
+def textbook(config: TrainConfig) -> Callable[[], Fit]:
+    """The loop of the tutorials: a torchvision data set with transforms in a shuffling DataLoader."""
+    source = MNIST(str(config.data["root"]), _batch_size(config), config.data["val_size"], in_memory=False)
+    batches = DataLoader(source.dataset("train"), batch_size=source.batch_size, shuffle=True)
+    return partial(_cycle, config, batches, DataLoader(source.dataset("val"), batch_size=VALIDATION_BATCH))
 
 
-def report(config: TrainingConfig, record: Record) -> Report:
+def _cycle(config: TrainConfig, batches: Iterable[Batch], validation: Iterable[Batch]) -> Fit:
+    """The standard cycle over whatever gives the batches of an epoch, each time anew."""
+    began, epochs, criterion = time.perf_counter(), list[float](), nn.CrossEntropyLoss()
+    model, optimizer = _start(config)
+    for _ in range(config.trainer.max_epochs):
+        epoch_began = time.perf_counter()
+        for features, labels in batches:
+            loss = criterion(model(features), labels)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        epochs.append(time.perf_counter() - epoch_began)
+        _validate(model, validation)
+    return Fit(epochs, time.perf_counter() - began, _weights(model))
+
+
+def assay(config: TrainConfig) -> Callable[[], Fit]:
+    """A run as `train.py` does it: logging, metrics, progress bar and checkpoints are on."""
+
+    def fit() -> Fit:
+        with tempfile.TemporaryDirectory() as folder:
+            screen = Console(file=StringIO(), force_terminal=True, width=120)
+            code = execute(dataclasses.replace(config, output_dir=folder), [], screen, StopRequest())
+            (run,) = Path(folder).glob("runs/*")
+            result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+            if code:
+                raise RunFailed(f"bench=training: the run of train.py {result['status']}: {result['error']}")
+            saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        took = result["seconds"]
+        weights = {name.removeprefix("model."): tensor for name, tensor in saved.items()}
+        return Fit(took["epochs"], took["fit"], weights)
+
+    return fit
+
+
+def stock(config: TrainConfig) -> Callable[[], Fit]:
+    """Lightning as its tutorials have it, on the same tensors and batches: `self.log` each step, a bar."""
+    train, val = _tensors(config, "train"), _tensors(config, "val")
+
+    def fit() -> Fit:
+        model, optimizer = _start(config)
+        began = time.perf_counter()
+        module = _StockModule(model, optimizer)
+        batches = _Batches(*train, _batch_size(config), config.seed)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            redirect_stdout(StringIO()),
+            redirect_stderr(StringIO()),
+        ):
+            trainer = pl.Trainer(
+                accelerator="cpu",
+                max_epochs=config.trainer.max_epochs,
+                callbacks=[TQDMProgressBar()],
+                default_root_dir=folder,
+                num_sanity_val_steps=0,
+                log_every_n_steps=min(50, len(batches)),  # 50 is the default, refused for shorter epochs
+            )
+            trainer.fit(module, batches, _Batches(*val, VALIDATION_BATCH, None))
+        return Fit(module.epoch_s, time.perf_counter() - began, _weights(model))
+
+    return fit
+
+
+ARMS: dict[str, Callable[[TrainConfig], Callable[[], Fit]]] = {
+    "bare": bare, "assay": assay, "stock": stock, "textbook": textbook
+}  # fmt: skip
+
+
+@final
+class _StockModule(pl.LightningModule):
+    def __init__(self, model: nn.Module, optimizer: Optimizer) -> None:
+        super().__init__()
+        self.model = model
+        self.criterion = nn.CrossEntropyLoss()
+        self.optimizer = optimizer
+        self.epoch_s: list[float] = []
+        self._began = 0.0
+
+    def configure_optimizers(self) -> Optimizer:
+        return self.optimizer
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._logged("train", *batch)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._logged("val", *batch)
+
+    def _logged(self, split: str, features: Tensor, labels: Tensor) -> Tensor:
+        logits = self.model(features)
+        loss = self.criterion(logits, labels)
+        self.log(f"{split}/loss", loss, prog_bar=split == "train")
+        self.log(f"{split}/accuracy", (logits.argmax(1) == labels).float().mean())
+        return loss
+
+    def on_train_epoch_start(self) -> None:
+        self._began = time.perf_counter()
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx + 1 == self.trainer.num_training_batches:
+            self.epoch_s.append(time.perf_counter() - self._began)
+
+
+@final
+class _Batches:
+    """Batches gathered from tensors, in the order of the bare loop; in their own order without a seed."""
+
+    def __init__(self, features: Tensor, labels: Tensor, size: int, seed: int | None) -> None:
+        self.features, self.labels, self.size, self.seed = features, labels, size, seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return -(-len(self.labels) // self.size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        count = len(self.labels)
+        order = torch.arange(count) if self.seed is None else epoch_order(count, self.seed, self.epoch)
+        self.epoch += 1
+        for indices in order.split(self.size):
+            yield self.features.index_select(0, indices), self.labels.index_select(0, indices)
+
+
+def _batch_size(config: TrainConfig) -> int:
+    return config.data["batch_size"]
+
+
+def _tensors(config: TrainConfig, split: Split) -> Batch:
+    source: Source = build(config.data, "data", seed=config.seed)
+    source.prepare()
+    features, labels = cast(TensorDataset, source.dataset(split)).tensors
+    return features, labels
+
+
+def _start(config: TrainConfig) -> tuple[nn.Module, Optimizer]:
+    """The network with the weights that a run with this seed begins with, and its optimizer."""
+    torch.manual_seed(config.seed)
+    model: nn.Module = build(config.model, "model", in_shape=(1, 28, 28), num_classes=10)
+    return model, build(config.optimizer, "optimizer", params=model.parameters())
+
+
+def _validate(model: nn.Module, batches: Iterable[Batch]) -> None:
+    model.eval()
+    with torch.inference_mode():
+        for features, labels in batches:
+            logits = model(features)
+            nn.functional.cross_entropy(logits, labels).item()
+            (logits.argmax(1) == labels).sum().item()
+    model.train()
+
+
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def report(record: Record) -> Report:
     """Assay's two ratios first."""
     lines: list[str] = []
-    rows: list[tuple[str, ...]] = []
-    bars: dict[str, float] = {}
-    for m in record.all():
-        what, optimizer = m.task.what.split()
-        base = record.all(what=m.task.what, size=m.task.size, by="bare")
-        ratios = _ratios(m, base[0]) if base else []
-        if what == "epoch":
-            rows.append(_row(optimizer, m, ratios, record))
-            bars[f"{optimizer} {m.task.size}: {TITLES[m.task.by]}"] = m.median_s
-        if m.task.by == "assay" and ratios:
-            part = (
-                "an epoch's training" if what == "epoch" else "the whole fit with validation and checkpoints"
-            )
-            lines.append(
-                f"{optimizer}, batch {m.task.size}: {part} takes {median(ratios):.3f} times the bare loop's"
-                f" ({min(ratios):.3f} to {max(ratios):.3f} in {len(ratios)} rounds)"
-            )
-    failures = [f"{case}: Assay and the bare loop end in different weights" for case in _different(record)]
-    if record.facts.get("same_weights") and not failures:
+    for m in record.ok(by="assay"):
+        case = f"{m.task.what.removeprefix('fit ')}, batch {m.task.size}"
+        parts = {"epoch": "an epoch's training", "fit": "the whole fit with validation and checkpoints"}
+        ratios = {part: _times_bare(m, part, record) for part in parts}
+        lines += [
+            f"{case}: {parts[part]} takes {ratio} times the bare loop's"
+            for part, ratio in ratios.items()
+            if ratio
+        ]
+    different = dict.fromkeys(record.details["different_weights"])
+    compared = {m.task.by for m in record.ok()} >= SAME_WEIGHTS
+    if compared and not different:
         lines.append("Assay and the bare loop end in the same weights, bit for bit")
-    columns = (
-        "optimizer", "batch", "arm", "an epoch", "a step", "times bare", "whole fit", "times bare"
-    )  # fmt: skip
+    extra: dict[str, Cell] = {
+        "an epoch": lambda m: seconds(median(m.parts_s["epoch"])),
+        "a step": lambda m: (
+            f"{median(m.parts_s['epoch']) / -(-TRAIN_SAMPLES // (m.task.size or 1)) * 1e6:.0f} us"
+        ),
+        "epoch, times bare": lambda m: _times_bare(m, "epoch", record),
+        "fit, times bare": lambda m: _times_bare(m, "fit", record),
+    }
+    table = rows(f"training, {record.details['epochs']} epochs a time", record.measurements, extra)
+    bars = {
+        f"{m.task.what} {m.task.size}: {TITLES[m.task.by]}": median(m.parts_s["epoch"]) for m in record.ok()
+    }
     figure = Figure("epoch", "one epoch of MNIST, 784-128-10", "", "seconds", bars=bars, logarithmic=False)
-    return Report(
-        tuple(lines),
-        (Table(f"training, {config.epochs} epochs a round", columns, tuple(rows)),),
-        (figure,),
-        failures=tuple(failures),
-    )
+    failures = tuple(f"{case}: Assay and the bare loop end in different weights" for case in different)
+    return Report(tuple(lines), (table,), (figure,), failures=failures)
 
 
-def _ratios(found: Measurement, base: Measurement) -> list[float]:
-    return [one / other for one, other in zip(found.wall_s, base.wall_s, strict=True)]
-
-
-def _row(optimizer: str, epoch: Measurement, ratios: Sequence[float], record: Record) -> tuple[str, ...]:
-    fit = record.all(what=f"fit {optimizer}", size=epoch.task.size, by=epoch.task.by)[0]
-    base = record.all(what=f"fit {optimizer}", size=epoch.task.size, by="bare")
-    steps = -(-55_000 // (epoch.task.size or 1))
-    return (
-        optimizer,
-        str(epoch.task.size),
-        TITLES[epoch.task.by],
-        words.seconds(epoch.median_s),
-        f"{epoch.median_s / steps * 1e6:.0f} us",
-        _spread(ratios),
-        words.seconds(fit.median_s),
-        _spread(_ratios(fit, base[0]) if base else []),
-    )
-
-
-def _spread(ratios: Sequence[float]) -> str:
-    return f"{median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})" if ratios else ""
-
-
-def _different(record: Record) -> list[str]:
-    return [case for case, same in record.facts.get("same_weights", {}).items() if not same]
+def _times_bare(m: Measurement, part: str, record: Record) -> str:
+    """The ratio to the bare loop within the rounds, with its interval; nothing without a bare loop."""
+    base = record.ok(what=m.task.what, size=m.task.size, by="bare")
+    if not base:
+        return ""
+    ours, theirs = (one.times if part == "fit" else one.parts_s[part] for one in (m, base[0]))
+    return str(paired_ratio(ours, theirs))

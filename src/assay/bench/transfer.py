@@ -7,34 +7,50 @@ the movement everything: on the CPU, on the GPU with the data there, and on the 
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from assay.bench import words
-from assay.bench.device import Device, cpu_threads
+from assay.bench.device import Device
+from assay.bench.hardware import peak_of
 from assay.bench.measure import Job
-from assay.bench.measurement import Check, Measurement, Record, Task
-from assay.bench.peaks import peak_of
-from assay.bench.report import Figure, Report, Series, Table
+from assay.bench.record import Check, Limit, Measurement, Record, Task
 from assay.bench.session import Session
 from assay.bench.statistics import crossover
-from assay.config.schema import TransferConfig
+from assay.bench.views import all_rows, crossing, curves, pivot, rate, time_of
+from assay.config.bench_frame import TransferConfig
+from assay.report import Report, digits, seconds
 
-BEYOND_CACHES = (
-    256e6  # bytes from which on a block cannot sit in a cache, so that the memory's peak is a bound
-)
+BEYOND_CACHES = 256e6  # bytes from which on a block is in no cache, so that the memory's peak is a bound
 DRAWN = 2**20  # normal numbers that are drawn; larger blocks repeat them
+SUMS = ("in place", "moved every call")
 
 
 def measure(config: TransferConfig, session: Session) -> None:
     """Each block size, then each tensor size, all ways side by side."""
     threads = session.cpu_threads(config.threads)
-    groups = [partial(_block_jobs, round(1e6 * size)) for size in sorted(set(config.megabytes))]
-    groups += [partial(_sum_jobs, size) for size in sorted(set(config.sizes))]
-    for left, jobs in zip(range(len(groups), 0, -1), groups, strict=True):
-        session.measure(jobs(session.devices, threads, config.seed), session.left / left)
+    counts = [
+        (device, count)
+        for device in session.devices
+        for count in (threads if device.name == "cpu" else [None])
+    ]
+    blocks = [round(1e6 * size) for size in sorted(set(config.megabytes))]
+
+    def copies(size: int) -> list[Job]:
+        return [_copy_job(what, by, d, size, config.seed, n) for d, n in counts for what, by in _copies(d)]
+
+    groups = [partial(copies, size) for size in blocks]
+    session.measure_each(
+        [*groups, *(partial(sum_jobs, size, counts, config.seed) for size in sorted(set(config.sizes)))]
+    )
+
+
+def _copies(device: Device) -> list[tuple[str, str]]:
+    if device.name == "cpu":
+        return [("host copy", "torch")]
+    kinds = ("pageable", "pinned") if device.pin else ("pageable",)
+    directions = ("host to device", "device to host")
+    return [("device copy", "torch"), *((what, by) for by in kinds for what in directions)]
 
 
 def block(size: int, seed: int) -> Tensor:
@@ -45,51 +61,34 @@ def block(size: int, seed: int) -> Tensor:
     return drawn.repeat(-(-count // len(drawn)))[:count].contiguous()
 
 
-def _block_jobs(size: int, devices: Sequence[Device], threads: Sequence[int], seed: int) -> list[Job]:
-    jobs: list[Job] = []
-    for device in devices:
-        if device.kind == "cpu":
-            jobs += [_copy_job("host copy", "torch", device, size, seed, device, count) for count in threads]
-            continue
-        jobs.append(_copy_job("device copy", "torch", device, size, seed, device))
-        for by in ("pageable", "pinned") if device.pins else ("pageable",):
-            jobs += [_copy_job(what, by, device, size, seed) for what in ("host to device", "device to host")]
-    return jobs
-
-
-def _copy_job(
-    what: str,
-    by: str,
-    device: Device,
-    size: int,
-    seed: int,
-    within: Device | None = None,
-    threads: int | None = None,
-) -> Job:
+def _copy_job(what: str, by: str, device: Device, size: int, seed: int, threads: int | None) -> Job:
     """A copy within one memory reads and writes each byte; one across the bus moves it once."""
+    within = what in ("host copy", "device copy")
     moved = 2.0 * size if within else float(size)
-    limit = peak_of(device.kind, device.title, threads).memory() if within else None
     return Job(
         Task(what, by, device.name, threads=threads, size=size, moved=moved),
         device,
         prepare=partial(_copier, what, by, device, size, seed),
         needs=2 * size,
         check=partial(same, size=size, seed=seed),
-        setting=partial(cpu_threads, threads),
-        limit=limit if size >= BEYOND_CACHES else None,
+        limit=_memory_limit(device, size) if within else None,
     )
 
 
+def _memory_limit(device: Device, size: float) -> Limit | None:
+    return peak_of(device).memory() if size >= BEYOND_CACHES else None
+
+
 def _copier(what: str, by: str, device: Device, size: int, seed: int) -> Callable[[], Tensor]:
+    pinned = device.pin if by == "pinned" else None
     here = block(size, seed)
-    if by == "pinned":
-        here = device.pin(here)
+    here = pinned(here) if pinned else here
     there = here.to(device.place)
     source = here if what in ("host copy", "host to device") else there
     target = torch.empty_like(there if what in ("device copy", "host to device") else here)
-    if by == "pinned" and what == "device to host":
-        target = device.pin(target)
-    return lambda: target.copy_(source, non_blocking=by == "pinned")
+    if pinned and what == "device to host":
+        target = pinned(target)
+    return lambda: target.copy_(source, non_blocking=pinned is not None)
 
 
 def same(output: Tensor, size: int, seed: int) -> Check:
@@ -98,26 +97,24 @@ def same(output: Tensor, size: int, seed: int) -> Check:
     return Check.of(float(wrong), 0.0, f"; {wrong} numbers changed on the way" if wrong else "")
 
 
-def _sum_jobs(size: int, devices: Sequence[Device], threads: Sequence[int], seed: int) -> list[Job]:
-    jobs: list[Job] = []
-    for device in devices:
-        for by in ("in place",) if device.kind == "cpu" else ("in place", "moved every call"):
-            for count in threads if device.kind == "cpu" else (None,):
-                jobs.append(_sum_job(size, device, by, count, seed))
-    return jobs
+def sum_jobs(size: int, counts: Sequence[tuple[Device, int | None]], seed: int) -> list[Job]:
+    """Adding on each device with each thread count; on a GPU with the data there, and with the move."""
+    return [
+        _sum_job(size, device, by, seed, threads)
+        for device, threads in counts
+        for by in (SUMS[:1] if device.name == "cpu" else SUMS)
+    ]
 
 
-def _sum_job(size: int, device: Device, by: str, threads: int | None, seed: int) -> Job:
+def _sum_job(size: int, device: Device, by: str, seed: int, threads: int | None) -> Job:
     moved = 3.0 * 4 * size * size  # two read, one written
-    limit = peak_of(device.kind, device.title, threads).memory() if by == "in place" else None
     return Job(
         Task("sum", by, device.name, threads=threads, size=size, flop=float(size * size), moved=moved),
         device,
         prepare=partial(_adder, size, device, by, seed),
         needs=3 * 4 * size * size,
         check=partial(_right_sum, size=size, seed=seed),
-        setting=partial(cpu_threads, threads),
-        limit=limit if moved >= BEYOND_CACHES else None,
+        limit=_memory_limit(device, moved) if by == "in place" else None,
     )
 
 
@@ -125,12 +122,13 @@ def _pair(size: int, seed: int) -> tuple[Tensor, Tensor]:
     return block(4 * size * size, seed).view(size, size), block(4 * size * size, seed + 1).view(size, size)
 
 
-def _adder(size: int, device: Device, by: str, seed: int) -> Callable[[], Any]:
+def _adder(size: int, device: Device, by: str, seed: int) -> Callable[[], Tensor]:
+    """Adding in place allocates nothing; the sum grows from call to call, and the first one is checked."""
     a, b = _pair(size, seed)
     if by == "moved every call":
         return lambda: (a.to(device.place) + b.to(device.place)).cpu()
     x, y = a.to(device.place), b.to(device.place)
-    return lambda: x + y
+    return lambda: x.add_(y)
 
 
 def _right_sum(output: Tensor, size: int, seed: int) -> Check:
@@ -139,80 +137,44 @@ def _right_sum(output: Tensor, size: int, seed: int) -> Check:
     return Check.of(float((output.cpu().double() - right).norm() / right.norm()), 1e-7)
 
 
-def report(config: TransferConfig, record: Record) -> Report:
+def report(record: Record) -> Report:
     """Bandwidth by block size, and from which size on adding on the GPU pays."""
-    gpus = [name for name in record.titles if name != "cpu"]
-    found = {gpu: _crossovers(record, gpu) for gpu in gpus}
-    lines = [
-        _best_line(record, what)
-        for what in dict.fromkeys(m.task.what for m in record.ok() if m.task.what != "sum")
-    ]
-    lines += [f"no {'GPU' if kind == 'cuda' else kind}: {reason}" for kind, reason in record.absent.items()]
-    for gpu, ways in found.items():
-        said = [f"{way}: {'at no size' if size is None else f'from {size}'}" for way, size in ways.items()]
-        lines.append(f"adding two n x n tensors, {gpu} beats the CPU, {'; '.join(said)}")
+    crossings = {gpu: _crossovers(record, gpu) for gpu in record.gpus}
     copies = [m for m in record.measurements if m.task.what != "sum"]
+    sums = record.all(what="sum")
+    lines = [_best_line(record.ok(what=what)) for what in dict.fromkeys(m.task.what for m in copies if m.ok)]
+    lines += record.absences
+    lines += [
+        f"adding two n x n tensors, {gpu} beats the CPU, {crossing(ways)}" for gpu, ways in crossings.items()
+    ]
     tables = (
-        _matrix("GB/s by size of the block", "bytes", copies),
-        _matrix("time of a sum of two n x n tensors", "n", record.all(what="sum")),
-        words.rows("all rows", record.measurements, screen=False),
+        pivot("GB/s by size of the block", copies, lambda m: rate(m).removesuffix(" GB/s"), "bytes"),
+        pivot("time of a sum of two n x n tensors", sums, lambda m: seconds(m.median_s)),
+        all_rows(record),
     )
-    return Report(tuple(lines), tables, _figures(record, found), {"crossover": found})
+    marks = {f"{gpu}: {way}": float(n) for gpu, ways in crossings.items() for way, n in ways.items() if n}
+    figures = (
+        curves("bandwidth", "Moving a block of memory", "bytes", "GB/s", copies, _gb_per_s),
+        curves("sum", "Adding two n x n tensors", "n", "seconds", sums, time_of, marks),
+    )
+    return Report(tuple(lines), tables, figures, {"crossover": crossings})
 
 
-def _best_line(record: Record, what: str) -> str:
-    best = max(record.ok(what=what), key=lambda m: m.bytes_per_second or 0.0)
+def _gb_per_s(m: Measurement) -> float:
+    return (m.bytes_per_second or 0.0) / 1e9
+
+
+def _best_line(copies: list[Measurement]) -> str:
+    best = max(copies, key=_gb_per_s)
     task = best.task
     threads = f", {task.threads} thread{'s' if task.threads > 1 else ''}" if task.threads else ""
-    return (
-        f"{what}: at most {words.rate(best)} ({task.by}{threads}, {words.digits((task.size or 0) / 1e6)} MB)"
-    )
+    return f"{task.what}: at most {rate(best)} ({task.by}{threads}, {digits((task.size or 0) / 1e6)} MB)"
 
 
 def _crossovers(record: Record, gpu: str) -> dict[str, int | None]:
-    rows = record.ok(what="sum", device="cpu")
-    cpu = {
-        m.task.size: min(r.median_s for r in rows if r.task.size == m.task.size) for m in rows if m.task.size
-    }
-    found: dict[str, int | None] = {}
-    for by in ("in place", "moved every call"):
-        ours = [(m.task.size, m.median_s) for m in record.ok(what="sum", device=gpu, by=by) if m.task.size]
-        found[by] = crossover(ours, list(cpu.items()))
-    return found
+    def times(**labels: object) -> list[tuple[int, float]]:
+        """The fastest of each size."""
+        ordered = sorted(record.ok(what="sum", **labels), key=time_of, reverse=True)
+        return list({m.task.size or 0: m.median_s for m in ordered}.items())
 
-
-def _label(task: Task) -> str:
-    return f"{task.what}, {task.device}, {f'{task.threads}t' if task.threads else task.by}"
-
-
-def _matrix(title: str, axis: str, found: Sequence[Measurement]) -> Table:
-    columns = list(dict.fromkeys(_label(m.task) for m in found))
-    rows: list[tuple[str, ...]] = []
-    for size in sorted({m.task.size or 0 for m in found}):
-        cells = {_label(m.task): m for m in found if m.task.size == size and m.ok}
-        show = words.rate if axis == "bytes" else lambda m: words.seconds(m.median_s)
-        rows.append(
-            (f"{size:,}", *(show(cells[c]).removesuffix(" GB/s") if c in cells else "-" for c in columns))
-        )
-    return Table(title, (axis, *columns), tuple(rows))
-
-
-def _figures(record: Record, found: dict[str, dict[str, int | None]]) -> tuple[Figure, ...]:
-    def series(sums: bool) -> tuple[Series, ...]:
-        rows = [m for m in record.ok() if (m.task.what == "sum") == sums]
-        return tuple(
-            Series(name, tuple(_point(m, sums) for m in rows if _label(m.task) == name))
-            for name in dict.fromkeys(_label(m.task) for m in rows)
-        )
-
-    marks = {
-        f"{gpu}: {way}": float(size) for gpu, ways in found.items() for way, size in ways.items() if size
-    }
-    return (
-        Figure("bandwidth", "Moving a block of memory", "bytes", "GB/s", series(sums=False)),
-        Figure("sum", "Adding two n x n tensors", "n", "seconds", series(sums=True), marks),
-    )
-
-
-def _point(found: Measurement, sums: bool) -> tuple[float, float]:
-    return float(found.task.size or 0), found.median_s if sums else (found.bytes_per_second or 0.0) / 1e9
+    return {by: crossover(times(device=gpu, by=by), times(device="cpu")) for by in SUMS}

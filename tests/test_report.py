@@ -1,0 +1,59 @@
+"""The report kit: numbers as people read them, tables for screen and page, figures."""
+
+import io
+from pathlib import Path
+
+import pytest
+from matplotlib.image import imread
+from rich.console import Console
+
+from assay import report
+from assay.report import Figure, Report, Series, Table, draw, markdown, save, show
+
+REPORT = Report(
+    lines=("no GPU: [none]",),
+    tables=(
+        Table("times", ("n", "of", "empty"), (("16", "a|b", ""),)),
+        Table("raw", ("n",), (("1",),), screen=False),
+    ),
+    failures=("gradcheck failed",),
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(17.05, "17.1 s"), (0.258, "258 ms"), (2.5e-5, "25 us"), (3e-8, "30 ns"), (1234.0, "1,230 s")],
+)
+def test_seconds(value: float, said: str) -> None:
+    assert report.seconds(value) == said
+
+
+def test_the_page_has_all_tables_and_no_empty_column() -> None:
+    page = markdown(REPORT, "bench=x")
+    assert "| n | of |\n| --- | --- |\n| 16 | a\\|b |" in page
+    assert "## raw" in page and "- no GPU: [none]" in page and "**FAILED** gradcheck failed" in page
+
+
+def test_the_screen_has_the_tables_meant_for_it() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    show(REPORT, console)
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert "times" in shown and "raw" not in shown
+    assert "no GPU: [none]" in shown and "FAILED gradcheck failed" in shown
+
+
+def test_lines_and_bars_are_drawn(tmp_path: Path) -> None:
+    points = ((16.0, 1e-6), (64.0, 1e-4))
+    lines = Figure("time", "Time", "n", "seconds", (Series("cpu", points),), marks={"GPU wins": 32.0})
+    bars = Figure("steps", "Steps", "", "us", bars={f"optimizer {i}": float(i + 1) for i in range(30)})
+    for figure in (lines, bars):
+        draw(figure, tmp_path / f"{figure.name}.png")
+        pixels = imread(tmp_path / f"{figure.name}.png")
+        assert pixels.shape[1] == 960 and pixels.std() > 0.05
+
+
+def test_a_report_is_saved_as_page_and_figures(tmp_path: Path) -> None:
+    save(Report(lines=("a line",), figures=(Figure("empty", "Nothing", "x", "y"),)), tmp_path, "heading")
+    assert (tmp_path / "table.md").read_text() == "# heading\n\n- a line\n"
+    assert (tmp_path / "figures" / "empty.png").stat().st_size > 100
