@@ -2,17 +2,14 @@
 
 import csv
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from assay.config.compose import compose
+from assay import cli
+from assay.config.load import load
 from assay.config.schema import TrainConfig
-from assay.config.judge import judge
-from assay.errors import Interrupted, RunFailed, UserError
 
 # small enough for a test, long enough to have epochs, a schedule and rows
 SHORT = (
@@ -22,26 +19,12 @@ SHORT = (
 
 
 def config(*words: str) -> TrainConfig:
-    return judge(TrainConfig, compose("train", words))
-
-
-def exit_code(call: Callable[[], None]) -> int:
-    """As `cli` has it, with the error printed."""
-    try:
-        call()
-    except (UserError, RunFailed) as error:
-        print(error, file=sys.stderr)
-        return 2 if isinstance(error, UserError) else 1
-    except Interrupted as stopped:
-        return 128 + stopped.signum
-    return 0
+    return load("train", words).config
 
 
 def run(*words: str) -> int:
     """`python train.py words`: the exit code."""
-    from assay.run.run import run
-
-    return exit_code(lambda: run(config(*words), words))
+    return cli.train(words)
 
 
 def train(output_dir: Path, *words: str, code: int = 0) -> Path:

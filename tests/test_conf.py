@@ -1,4 +1,4 @@
-"""Every YAML in conf/ composes, is judged, and builds what it names."""
+"""Every YAML in conf/ composes, is validated, and builds what it names."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ import torch
 import yaml
 from omegaconf import OmegaConf
 
-from assay.config.compose import CONF, groups, options
-from assay.config.judged import judged
-from assay.config.components import build, judge_slot, slot_keys, try_slot
+from assay.config.components import build, component_keys, component_problems
+from assay.config.explain import CONF, groups, options
+from assay.config.load import as_plain, check_components, load, trial_problems
 
 TRAIN = [(group, option) for group in groups() if group not in ("bench",) for option in options(group)]
 
@@ -19,12 +19,9 @@ def choice(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def test_every_option_is_judged_and_its_slots_build(choice: str) -> None:
-    config = judged("train", [choice]).config
-    network: Any = None
-    for key in ("data", "model", "optimizer", "scheduler"):
-        node = getattr(config, key)
-        assert not judge_slot(node, key) and not try_slot(node, key)
+def test_every_option_is_validated_and_its_components_build(choice: str) -> None:
+    config = load("train", [choice]).config
+    assert not trial_problems(as_plain(config))
     source = build(config.data, "data", seed=0)
     network = build(config.model, "model", in_shape=(1, 28, 28), num_classes=10)
     assert network(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
@@ -36,8 +33,10 @@ def test_every_option_is_judged_and_its_slots_build(choice: str) -> None:
 
 
 @pytest.mark.parametrize("bench", options("bench"))
-def test_every_bench_is_judged(bench: str) -> None:
-    assert judged("bench", [f"bench={bench}"]).config.bench == bench
+def test_every_bench_is_validated(bench: str) -> None:
+    config = load("bench", [f"bench={bench}"]).config
+    check_components(config)
+    assert config.bench == bench
 
 
 def test_every_target_of_every_file_passes_the_door() -> None:
@@ -52,13 +51,13 @@ def test_every_target_of_every_file_passes_the_door() -> None:
             if node.get("_target_"):
                 found += 1
                 slot = key if name == key else f"{key}.{name}"
-                assert not judge_slot(node, slot), path
+                assert not component_problems(node, slot), path
     assert found >= 8
 
 
-def test_no_file_names_a_slot_that_is_not_judged() -> None:
-    plain: Any = OmegaConf.to_container(judged("train", [], slots=False).composed, resolve=True)
+def test_no_file_names_a_component_that_is_not_validated() -> None:
+    plain: Any = as_plain(load("train", []).config)
     with_target = [
         key for key, value in plain.items() if isinstance(value, dict) and "_target_" in yaml.safe_dump(value)
     ]
-    assert {key.partition(".")[0] for key in slot_keys(plain)} >= set(with_target)
+    assert {key.partition(".")[0] for key in component_keys(plain)} >= set(with_target)

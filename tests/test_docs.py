@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import shutil
 import sys
 import types
 from pathlib import Path
@@ -10,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from assay import cli
-from assay.config.compose import CONF, PROJECT, compose
-from assay.config.schema import TrainConfig
-from assay.config.judge import judge
+from assay.config.explain import PROJECT
 from tests.runs import SHORT, result, train
 
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
@@ -120,18 +117,16 @@ def pretend(name: str, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def conf_with(folder: Path, **yamls: str) -> Path:
-    conf = folder / "conf"
-    shutil.copytree(CONF, conf)
+    conf = folder / "my_conf"
     for path, text in yamls.items():
-        (conf / f"{path.replace('__', '/')}.yaml").write_text(text)
+        file = conf / f"{path.replace('__', '/')}.yaml"
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
     return conf
 
 
 def trains(conf: Path, outputs: Path, *words: str) -> None:
-    from assay.run.run import main
-
-    overrides = [*SHORT, f"output_dir={outputs}", *words]
-    assert main(judge(TrainConfig, compose("train", overrides, conf=conf)), overrides) == 0
+    assert cli.train(["--config-dir", str(conf), *SHORT, f"output_dir={outputs}", *words]) == 0
 
 
 def test_the_readmes_model_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

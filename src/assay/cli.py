@@ -91,7 +91,7 @@ def _bench(words: Sequence[str]) -> None:
     flags, overrides = parsed(words)
     if _shown("bench", flags, overrides):
         return
-    from assay.config.load import load
+    from assay.config.load import check_components, load
     from assay.sweep.grid import expand  # as in a sweep, but one after the other and here
 
     jobs = expand(overrides, "product") if flags.multirun else [tuple(overrides)]
@@ -100,6 +100,7 @@ def _bench(words: Sequence[str]) -> None:
     from assay.bench.main import main
 
     for job, one in zip(jobs, loaded, strict=True):
+        check_components(one.config)
         main(one.config, job)
 
 
@@ -206,9 +207,9 @@ def _look_back(word: str, others: Sequence[str]) -> None:
     if not least <= len(folders) <= most or not all(isinstance(one, str) and one for one in folders):
         raise UserError(f"{word}: {needed}\n  for example {example}")
     if name == "leaderboard":
-        from assay.sweep.leaderboard import print_again
+        from assay.sweep.sweep import print_leaderboard
 
-        print_again(folders, others)
+        print_leaderboard(folders, others)
         return
     from assay.run import compare
 

@@ -8,9 +8,7 @@ from assay.bench.main import bench_of
 from assay.bench.measure import Rule
 from assay.bench.record import Record
 from assay.bench.session import Session
-from assay.config.bench_frame import BenchConfig, bench_schema
-from assay.config.compose import compose
-from assay.config.judge import judge
+from assay.config.load import load
 from assay.report import Report
 
 QUICK = Rule(least=3, most=6, sample_s=2e-4, warm_s=0.01)  # a few times are enough to see that there are any
@@ -18,8 +16,7 @@ QUICK = Rule(least=3, most=6, sample_s=2e-4, warm_s=0.01)  # a few times are eno
 
 def config(bench: str, *overrides: str) -> Any:
     """The validated config of a command line."""
-    schema: type[BenchConfig] = bench_schema(bench)
-    return judge(schema, compose("bench", [f"bench={bench}", *overrides]))
+    return load("bench", [f"bench={bench}", *overrides]).config
 
 
 def run(

@@ -11,7 +11,7 @@ from assay.bench.device import Cpu
 from assay.bench.main import bench_of
 from assay.bench.record import Record
 from assay.bench.session import Session
-from assay.config.compose import PROJECT
+from assay.config.explain import PROJECT
 from tests.bench.runs import QUICK
 
 

@@ -15,9 +15,8 @@ import torch
 from assay.bench import main as command
 from assay.bench.main import choose, main, new_folder, raise_failures
 from assay.bench.record import Measurement, Record, Task, load, save
-from assay.config.bench_frame import bench_schema
-from assay.config.compose import PROJECT, compose
-from assay.config.judge import judge
+from assay.config.explain import PROJECT
+from assay.config.load import load as load_config
 from assay.errors import RunFailed, UserError
 from assay.report import Report
 from tests.bench.test_views import timed
@@ -40,8 +39,7 @@ AROUND = {
 
 
 def run(*overrides: str) -> None:
-    composed = compose("bench", overrides)
-    main(judge(bench_schema(composed.bench), composed), overrides)
+    main(load_config("bench", overrides).config, overrides)
 
 
 def result(output_dir: Path) -> tuple[Path, dict[str, Any]]:

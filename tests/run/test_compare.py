@@ -5,7 +5,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from assay.config.compose import compose
+from assay.config.load import as_plain, load
 from assay.errors import UserError
 from assay.run.compare import compared, diff, reproduce, unlike
 from assay.run.process import this_process
@@ -13,7 +13,7 @@ from assay.run.process import this_process
 
 def run_folder(path: Path, words: list[str], accuracy: float = 0.9, weight: float = 1.0) -> Path:
     (path / "checkpoints").mkdir(parents=True)
-    OmegaConf.save(compose("train", words), path / "config.yaml", resolve=True)
+    OmegaConf.save(as_plain(load("train", words).config), path / "config.yaml")
     result = {
         "status": "completed",
         "process": this_process(),

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+from assay.config.load import plain
 from assay.errors import CannotResume, UserError
 from assay.run.folder import RunFolder, versions
-from assay.run.identity import plain
 from assay.run.process import this_process
 from assay.run.resume import (
     checkpoint_file,

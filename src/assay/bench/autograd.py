@@ -20,7 +20,7 @@ from assay.bench.model import CLASSES, activation_bytes, images, live_bytes, net
 from assay.bench.record import Measurement, Record, Task
 from assay.bench.session import Session
 from assay.bench.views import Cell, all_rows, curves, rows, time_of
-from assay.config.bench_frame import AutogradConfig
+from assay.config.schema import AutogradConfig
 from assay.report import Report, Table, in_bytes
 
 TOLERANCE = 1e-12  # relative, in float64

@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_info
 from assay.bench.device import CLOCK_FILE, Device, free_host_memory, usable_threads
 from assay.bench.record import Limit, Record
 from assay.bench.session import Session
-from assay.config.bench_frame import HardwareConfig
+from assay.config.schema import HardwareConfig
 from assay.report import Report, Table, in_bytes
 from assay.run.device import cpu_name
 from assay.run.folder import provenance

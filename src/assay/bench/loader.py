@@ -29,7 +29,7 @@ from assay.bench.measure import Job, Rule
 from assay.bench.record import Record, Task
 from assay.bench.session import Session
 from assay.bench.views import all_rows, curves, pivot
-from assay.config.bench_frame import LoaderConfig
+from assay.config.schema import LoaderConfig
 from assay.data.random import RandomDataset
 from assay.errors import UserError
 from assay.report import Report, in_bytes

@@ -25,7 +25,7 @@ from assay.bench.hardware import environment
 from assay.bench.record import Record, load, save
 from assay.bench.session import Session
 from assay.bench.views import compared_rows, comparison
-from assay.config.bench_frame import BenchConfig
+from assay.config.schema import BenchConfig
 from assay.errors import Interrupted, RunFailed, UserError
 from assay.report import Report, show
 from assay.report import save as save_report

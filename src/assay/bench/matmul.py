@@ -23,7 +23,7 @@ from assay.bench.record import Check, Measurement, Record, Task
 from assay.bench.session import Session
 from assay.bench.statistics import Ratio, crossover
 from assay.bench.views import all_rows, crossing, curves, flops, pivot, rate, rows, share, time_of
-from assay.config.bench_frame import MatmulConfig
+from assay.config.schema import MatmulConfig
 from assay.report import Figure, Report, Series
 
 AXIS_SHARE = 0.25  # of the time, for all sizes but the largest

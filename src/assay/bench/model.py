@@ -22,8 +22,8 @@ from assay.bench.measure import Job
 from assay.bench.record import Check, Record, Task
 from assay.bench.session import Session
 from assay.bench.views import all_rows, curves, rows, time_of
-from assay.config.bench_frame import ModelConfig
-from assay.config.slots import build
+from assay.config.components import build
+from assay.config.schema import ModelConfig
 from assay.report import Report, Table
 
 IN_SHAPE = (1, 28, 28)

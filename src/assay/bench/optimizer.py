@@ -18,7 +18,7 @@ from assay.bench.model import live_bytes, network
 from assay.bench.record import Measurement, Record, Task
 from assay.bench.session import Session
 from assay.bench.views import Cell, all_rows, rows
-from assay.config.bench_frame import OptimizerConfig
+from assay.config.schema import OptimizerConfig
 from assay.report import Figure, Report, in_bytes
 
 LR = 1e-3

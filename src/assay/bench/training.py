@@ -8,7 +8,6 @@ a faster loop that trains something else proves nothing.
 """
 
 import dataclasses
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +15,6 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from io import StringIO
-from pathlib import Path
 from statistics import median
 from typing import Any, cast, final
 
@@ -33,17 +31,14 @@ from assay.bench.record import Measurement, Record, Task
 from assay.bench.session import Session
 from assay.bench.statistics import paired_ratio
 from assay.bench.views import Cell, rows
-from assay.config.bench_frame import TrainingConfig
-from assay.config.compose import compose
-from assay.config.frame import TrainConfig
-from assay.config.judge import judge
-from assay.config.slots import build
+from assay.config.components import build
+from assay.config.load import load
+from assay.config.schema import TrainConfig, TrainingConfig
 from assay.data.images import MNIST
 from assay.data.order import epoch_order
 from assay.data.source import Source, Split
-from assay.errors import RunFailed
 from assay.report import Figure, Report, seconds
-from assay.run.run import execute
+from assay.run.run import run_new
 from assay.run.signals import StopRequest
 
 TITLES = {"bare": "bare loop", "assay": "assay", "stock": "stock Lightning", "textbook": "DataLoader loop"}
@@ -102,7 +97,8 @@ def _jobs(config: TrainingConfig, session: Session, optimizer: str, batch_size: 
 
 
 def train_config(*overrides: str) -> TrainConfig:
-    return judge(TrainConfig, compose("train", overrides))
+    config: TrainConfig = load("train", overrides).config
+    return config
 
 
 def bare(config: TrainConfig) -> Callable[[], Fit]:
@@ -145,13 +141,9 @@ def assay(config: TrainConfig) -> Callable[[], Fit]:
     def fit() -> Fit:
         with tempfile.TemporaryDirectory() as folder:
             screen = Console(file=StringIO(), force_terminal=True, width=120)
-            code = execute(dataclasses.replace(config, output_dir=folder), [], screen, StopRequest())
-            (run,) = Path(folder).glob("runs/*")
-            result = json.loads((run / "result.json").read_text(encoding="utf-8"))
-            if code:
-                raise RunFailed(f"bench=training: the run of train.py {result['status']}: {result['error']}")
-            saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-        took = result["seconds"]
+            run = run_new(dataclasses.replace(config, output_dir=folder), [], screen, StopRequest())
+            saved = torch.load(run.last, weights_only=True)["state_dict"]
+        took = run.result["seconds"]
         weights = {name.removeprefix("model."): tensor for name, tensor in saved.items()}
         return Fit(took["epochs"], took["fit"], weights)
 

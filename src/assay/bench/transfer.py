@@ -18,7 +18,7 @@ from assay.bench.record import Check, Limit, Measurement, Record, Task
 from assay.bench.session import Session
 from assay.bench.statistics import crossover
 from assay.bench.views import all_rows, crossing, curves, pivot, rate, time_of
-from assay.config.bench_frame import TransferConfig
+from assay.config.schema import TransferConfig
 from assay.report import Report, digits, seconds
 
 BEYOND_CACHES = 256e6  # bytes from which on a block is in no cache, so that the memory's peak is a bound

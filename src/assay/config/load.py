@@ -66,7 +66,7 @@ def load_job(
     config_name: str, words: Sequence[str], find: Find | None = None
 ) -> tuple[Loaded | None, list[Problem]]:
     """The same inside `composing`, with its problems: a sweep says in which of its jobs they are."""
-    earlier: list[dict[str, Any]] = []
+    earlier: list[tuple[Path, dict[str, Any]]] = []
 
     def onto(config: DictConfig, overrides: Sequence[Override]) -> DictConfig:
         asked: dict[str, Any] = {one.key_or_group: one.value() for one in overrides}
@@ -79,8 +79,8 @@ def load_job(
         folder = find(resume, ckpt, str(output_dir)) if find else None
         if folder is None:
             return config
-        earlier.append(read_config(folder))
-        return _earlier(config, overrides, earlier[0], whole=resume is not None)
+        earlier.append((folder, read_config(folder)))
+        return _earlier(config, overrides, earlier[0][1], whole=resume is not None)
 
     composed, problems = compose(config_name, words, onto if find else None)
     plain, unresolved = resolved(composed.config)
@@ -93,10 +93,12 @@ def load_job(
         _, invalid = validate(schema, plain, working=_shipped(config_name))
     problems = [*problems, *_placed(merge_problems(unresolved, invalid), composed, words)]
     if earlier:
-        problems += [*_secrets(plain, "type it again: {}=..."), *_changed(earlier[0], plain)]
+        problems += [*_secrets(plain, "type it again: {}=..."), *_changed(earlier[0][1], plain)]
     if problems or config is None:
         typed = {key_of(word).partition(".")[0] for word in words}
         return None, [*problems, *_typed_components(plain, typed, [one.key for one in problems])]
+    if config_name == "train" and config.resume is not None and earlier:
+        config = replace(config, resume=str(earlier[0][0]))  # `last` stood for it
     if config_name == "train" and config.sweep.name is not None:
         inside(Path(config.output_dir) / "sweeps", config.sweep.name, "sweep.name")
     return Loaded(config, composed.launcher, composed.environment), []

@@ -129,6 +129,8 @@ class BenchConfig:
         Annotated[tuple[str, str], Field(min_length=2, max_length=2)] | None,
         about("two result files or folders to compare instead of measuring"),
     ]
+    report: Annotated[LocalPath | None, about("a result whose tables and figures are drawn again")]
+    processes: Annotated[Count, about("fresh processes that share the time budget; compare wants 5")]
     fail_if_slower: Annotated[bool, about("with compare: exit 1 when a row is SLOWER")]
 
 

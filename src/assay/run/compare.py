@@ -14,12 +14,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from assay.config.load import differences, read_config, saved_config
 from assay.config.messages import show
-from assay.config.schema import TrainConfig
-from assay.config.judge import judge
-from assay.config.messages import refuse
 from assay.config.redact import redact
-from assay.config.stored import blanked, differences, read_config
 from assay.errors import RunFailed, UserError
 from assay.run.folder import RunFolder
 from assay.run.place import Place
@@ -121,10 +118,7 @@ def reproduce(folder: str) -> None:
         raise UserError(
             f"reproduce={folder}: the run is {original.status}: only a completed run can be compared"
         )
-    stored = read_config(original.path)
-    if lost := blanked(stored):
-        raise refuse(lost)
-    config = replace(judge(TrainConfig, stored | {"resume": None}), name="reproduced")
+    config = replace(saved_config(original.path), resume=None, name="reproduced")
     rows_of(original.path)  # one that cannot be read is refused before anything is run
 
     from assay.run.device import resolve  # torch takes seconds; `diff` does without

@@ -18,12 +18,12 @@ from pytorch_lightning.plugins.environments import LightningEnvironment, TorchEl
 from rich.console import Console
 from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
-from assay.config.schema import TrainConfig
+from assay.config.load import as_plain, config_id
 from assay.config.redact import redact
+from assay.config.schema import TrainConfig
 from assay.errors import Diverged, Interrupted, RunFailed, UserError
 from assay.run.device import Device
 from assay.run.folder import RunFolder, versions
-from assay.config.load import config_id, plain
 from assay.run.logs import logs_to
 from assay.run.memory import explained_out_of_memory
 from assay.run.parts import Parts, build_loggers, build_parts, make_trainer
@@ -69,8 +69,8 @@ def fit_here(
     trainer_config, device = job.config.trainer, job.device
     recorder = Recorder(job.folder / "metrics.csv", trainer_config.log_every_n_steps, history)
     metadata = {
-        "config_id": config_id(job.config),
-        "config": redact(plain(job.config)),
+        "config_id": config_id(as_plain(job.config)),
+        "config": redact(as_plain(job.config)),
         "versions": versions(),
     }
     checkpoints = Checkpoints(

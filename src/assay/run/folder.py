@@ -23,10 +23,10 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from assay.config.explain import PROJECT
-from assay.config.schema import TrainConfig
+from assay.config.load import as_plain, config_id
 from assay.config.redact import redact, redact_text
+from assay.config.schema import TrainConfig
 from assay.errors import UserError
-from assay.config.load import config_id, plain
 from assay.run.process import is_alive, this_process
 from assay.run.signals import slurm_job
 from assay.training.atomic import WriteError, remove_strays, write_durably
@@ -37,6 +37,7 @@ PACKAGES = (
     *("hydra-core", "omegaconf", "tensorboard", "numpy"),
 )
 LOCK_PATIENCE = 10.0  # seconds; children of a killed run keep its lock until they notice
+LOOK_PATIENCE = 1.0  # who only looks whether the lock is free holds it for less
 FILES = ("result.json", "config.yaml", "overrides.yaml", "metrics.csv", "log.txt", ".lock")
 FOLDERS = ("checkpoints", "figures")
 OWN_CHECKPOINTS = ("checkpoints/last.ckpt", "checkpoints/best.ckpt")
@@ -82,6 +83,10 @@ class RunFolder:
 
     path: Path
     result: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def __post_init__(self) -> None:
+        # one lock object a folder object: `claimed` may be entered again by who holds it
+        self._lock = FileLock(self.path / ".lock", is_singleton=False)
 
     @classmethod
     def create(cls, output_dir: Path, config: TrainConfig, overrides: Sequence[str]) -> "RunFolder":
@@ -140,7 +145,7 @@ class RunFolder:
         alive = is_alive(self.result["process"])
         if alive is not None:
             return alive
-        lock = self._lock()
+        lock = FileLock(self.path / ".lock", is_singleton=False)
         try:
             lock.acquire(timeout=0)
         except (Timeout, OSError):  # a file system without locks: then nobody here can say that it is dead
@@ -156,9 +161,9 @@ class RunFolder:
         the pid in `result.json` is all that keeps two commands apart.
         """
         self._check_kinds()
-        lock = self._lock()
+        lock = self._lock
         try:
-            lock.acquire(timeout=LOCK_PATIENCE if self.result and not self.is_held() else 0)
+            lock.acquire(timeout=LOCK_PATIENCE if self.result and not self.is_held() else LOOK_PATIENCE)
         except Timeout:
             raise UserError(self._held()) from None
         except OSError as error:
@@ -185,9 +190,6 @@ class RunFolder:
         closed = [one for one in files if not os.access(one, os.R_OK | os.W_OK)]
         if closed:
             raise UserError(f"{closed[0]} may not be read and written\nchange its permissions: chmod u+rw")
-
-    def _lock(self) -> FileLock:
-        return FileLock(self.path / ".lock", is_singleton=False)
 
     def _held(self) -> str:
         if not (self.path / "result.json").exists():
@@ -223,7 +225,7 @@ class RunFolder:
 
     def write_config(self, config: TrainConfig, overrides: Sequence[str]) -> None:
         """`config.yaml` last: a folder that has it can be resumed."""
-        for name, content in {"overrides.yaml": list(overrides), "config.yaml": plain(config)}.items():
+        for name, content in {"overrides.yaml": list(overrides), "config.yaml": as_plain(config)}.items():
             text = yaml.safe_dump(redact(content), sort_keys=False)
             write_durably(self.path / name, text.encode())
 
@@ -250,7 +252,7 @@ def blank_result(config: TrainConfig, overrides: Sequence[str]) -> dict[str, Any
         "seed": config.seed,
         "overrides": redact(list(overrides)),
         "resumed": 0,
-        "config_id": config_id(config),
+        "config_id": config_id(as_plain(config)),
         "device": None,
         "data": None,
         "checkpoint": config.ckpt,

@@ -13,8 +13,8 @@ from pytorch_lightning.loggers.logger import Logger
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from assay.config.schema import TrainConfig
 from assay.config.components import build
+from assay.config.schema import TrainConfig
 from assay.data.module import DataModule, Limits
 from assay.data.source import Source
 from assay.errors import UserError

@@ -1,23 +1,19 @@
 """Configs, folders and checkpoints of earlier runs: what `resume=` and `ckpt=` stand for."""
 
 import logging
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from assay.config.load import as_plain, read_config, result_differences
 from assay.config.messages import show
-from assay.config.schema import TrainConfig
-from assay.config.judge import judge
 from assay.config.redact import redact
-from assay.config.stored import FREE, differences, read_config, stored_config
+from assay.config.schema import TrainConfig
 from assay.errors import CannotResume, UserError
 from assay.run.folder import OWN_CHECKPOINTS, RunFolder, versions
-from assay.config.load import plain
-from assay.run.signals import slurm_job
 from assay.training.checkpoint import (
     copy_checkpoint,
     load_checkpoint,
@@ -30,21 +26,6 @@ from assay.training.history import History
 from assay.training.saving import FORMAT
 
 log = logging.getLogger(__name__)
-LENGTH = ("trainer.max_epochs", "trainer.max_steps")
-# of no effect on what is left to do, or allowed to change, or warned of where it is noticed
-FREE_HERE = ("name", "ckpt", *LENGTH, "device.accelerator", "device.devices", "device.deterministic")
-
-
-def stored_run(config: TrainConfig, overrides: Sequence[str]) -> tuple[TrainConfig, RunFolder | None]:
-    """For `resume`, and for `ckpt` of a run of ours: that run's own config, with what was typed on top."""
-    if config.resume is not None:
-        folder = resumable(config.resume, Path(config.output_dir))
-        stored = judge(TrainConfig, stored_config(folder.path, list(overrides)))
-        # what it began with matters until it has a checkpoint of its own
-        return replace(stored, resume=None, ckpt=read_config(folder.path).get("ckpt")), folder
-    if config.ckpt is not None:
-        return started_from(config.ckpt, config, overrides), None
-    return config, requeued(config, overrides)
 
 
 def is_complete(folder: RunFolder, config: TrainConfig) -> bool:
@@ -54,64 +35,6 @@ def is_complete(folder: RunFolder, config: TrainConfig) -> bool:
     stored, trainer = read_config(folder.path), config.trainer
     length = tuple(stored.get("trainer", {}).get(name) for name in ("max_epochs", "max_steps"))
     return length == (trainer.max_epochs, trainer.max_steps) and set(config.stages) <= set(stored["stages"])
-
-
-def started_from(ckpt: str, config: TrainConfig, overrides: Sequence[str]) -> TrainConfig:
-    """For a checkpoint in a run folder of ours that run's own config, with what was typed on top."""
-    path = checkpoint_file(ckpt)
-    origin = path.resolve().parent.parent
-    if not (origin / "config.yaml").is_file():
-        return config
-    return replace(judge(TrainConfig, stored_config(origin, overrides)), ckpt=str(path))
-
-
-def resumable(resume: str, output_dir: Path) -> RunFolder:
-    """The run to go on with: a folder, or the newest unfinished one for `last`. Raises `UserError`."""
-    if resume == "last":
-        return _newest_unfinished(output_dir / "runs")
-    try:
-        folder = RunFolder.open(Path(resume))
-    except UserError as error:
-        raise UserError(f"resume: {error}") from error
-    if folder.status == "running":
-        holder = folder.result["process"]
-        raise UserError(
-            f"resume: {resume} is still running (process {holder['pid']} on {holder['host']})\n"
-            "stop it first, or wait for its end"
-        )
-    if folder.status == "diverged":
-        why = str(folder.result["error"]).partition("\n")[0]
-        raise UserError(
-            f"resume: {resume} has diverged, and would again: {why}\n"
-            f"start a new run from its last finite weights, more slowly: ckpt={resume} optimizer.lr=..."
-        )
-    return folder
-
-
-def _newest_unfinished(runs: Path) -> RunFolder:
-    for result in sorted(runs.glob("*/result.json"), reverse=True):
-        try:
-            folder = RunFolder.open(result.parent)
-        except UserError as error:
-            log.warning("%s", str(error))
-            continue
-        if folder.status in ("interrupted", "failed"):
-            print(f"resuming {folder.path} ({folder.status})")
-            return folder
-    raise UserError(f"resume: there is no unfinished run in {runs}")
-
-
-def requeued(config: TrainConfig, overrides: Sequence[str]) -> RunFolder | None:
-    """The run that this very command had begun before SLURM put its job back into the queue."""
-    job = slurm_job()
-    if job is None or int(os.environ.get("SLURM_RESTART_COUNT", "0")) == 0:
-        return None
-    for result in sorted((Path(config.output_dir) / "runs").glob("*/result.json"), reverse=True):
-        folder = RunFolder.open(result.parent)
-        if folder.result.get("slurm_job") == job and folder.result["overrides"] == redact(list(overrides)):
-            print(f"resuming {folder.path}: job {job} was put back into the queue")
-            return folder if folder.status in ("interrupted", "failed", "completed") else None
-    return None
 
 
 @dataclass(frozen=True)
@@ -175,11 +98,7 @@ def _refuse_lost(folder: RunFolder) -> None:
 
 def _same_config(written: Mapping[str, Any], config: TrainConfig) -> None:
     """Raises `CannotResume`, with what differs, if someone has changed the run's config.yaml since."""
-    drift = [
-        (key, old, new)
-        for key, old, new in differences(dict(written), redact(plain(config)))
-        if not any(key == free or key.startswith(f"{free}.") for free in (*FREE, *FREE_HERE))
-    ]
+    drift = result_differences(written, redact(as_plain(config)))
     if drift:
         lines = [f"{key}={show(new)}: the checkpoint has {show(old)}" for key, old, new in drift[:8]]
         raise CannotResume(

@@ -12,15 +12,15 @@ from typing import Any
 import torch.distributed as dist
 from rich.console import Console
 
+from assay.config.load import as_plain, check_components, read_config
 from assay.config.schema import TrainConfig
-from assay.config.stored import read_config
 from assay.errors import Interrupted, RunFailed, UserError
 from assay.run import bugs, screen
 from assay.run.device import Device, launched, resolve
+from assay.run.earlier import requeued, resumable
 from assay.run.evaluate import draw_figures, evaluate, write_test_row
 from assay.run.fit import FitJob, fit_as_told, fit_here, fit_in_processes, tell_others
 from assay.run.folder import RunFolder, blank_result, record_failure
-from assay.config.load import plain
 from assay.run.logs import logs_to
 from assay.run.memory import explained_out_of_memory
 from assay.run.parts import Parts, build_parts, check_loggers
@@ -33,7 +33,6 @@ from assay.run.resume import (
     load_weights,
     restore_files,
     resume_point,
-    stored_run,
 )
 from assay.run.signals import StopRequest, stop_requests
 from assay.training.atomic import WriteError
@@ -68,7 +67,9 @@ def run(config: TrainConfig, overrides: Sequence[str]) -> None:
         if launch is not None and launch.rank > 0:
             return fit_as_told(launch.rank, request)
         with _others_released(launch is not None):
-            config, folder = stored_run(config, overrides)
+            resume, output_dir = config.resume, Path(config.output_dir)
+            folder = resumable(resume, output_dir) if resume else requeued(config, overrides)
+            config = replace(config, resume=None)
             console = Console()
             if folder is None:
                 run_new(config, overrides, console, request)
@@ -131,6 +132,7 @@ def run_in(
 
 def _built(config: TrainConfig, place: Place, where: Path, point: ResumePoint | None) -> tuple[Device, Parts]:
     """Device and parts, checked; raises `UserError` before anything is written."""
+    check_components(config)
     device = resolve(config.device, place)
     with explained_out_of_memory(config):
         parts = build_parts(config, device, place=place)
@@ -253,7 +255,7 @@ def _begin_result(run: Run, history: History) -> None:
     """A first `result.json`, and the config as it is now; a resumed run keeps how long it has taken."""
     config, folder, device, data = run.config, run.folder, run.device, run.parts.data.source
     path, before = folder.path / "config.yaml", folder.result
-    if not path.exists() or (before and read_config(folder.path) != plain(config)):
+    if not path.exists() or (before and read_config(folder.path) != as_plain(config)):
         folder.write_config(config, before.get("overrides", run.overrides))
     spent = before.get("seconds", {})
     fitted = max(spent.get("fit") or 0.0, history.seconds)  # a killed run cannot say more than its checkpoint

@@ -15,16 +15,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
 from hydra.errors import HydraException
 
-from assay.config.compose import options
+from assay.config.explain import key_of, options
 from assay.errors import UserError
 
 LARGEST = 10_000  # jobs; more are a slip of the keyboard, and folders without end
 LONGEST = 120  # characters of a folder's name
-
-
-def key_of(override: str) -> str:
-    """What an override is about: `optimizer.lr` of `+optimizer.lr=0.1`."""
-    return override.partition("=")[0].lstrip("+~").partition("@")[0]
 
 
 def value_of(override: str) -> str:

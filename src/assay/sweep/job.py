@@ -13,24 +13,24 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from assay.config.frame import TrainConfig
+from assay.config.compose import composing
+from assay.config.load import Loaded, as_plain, config_id, group_id, load_job
+from assay.config.messages import Problem, refuse
 from assay.config.names import inside
-from assay.config.problems import Problem, refuse
-from assay.config.secrets import redact, redact_text
+from assay.config.redact import redact, redact_text
+from assay.config.schema import TrainConfig
 from assay.errors import UserError
+from assay.run.earlier import find_earlier
 from assay.run.folder import RunFolder
-from assay.run.identity import config_id, group_id
-from assay.sweep._today import composing
 from assay.sweep.grid import (
     expand,
     grid_name,
     is_readable,
     job_name,
-    key_of,
     overrides_of,
     split,
     swept,
@@ -66,32 +66,43 @@ class Plan:
 
 
 def plan(overrides: Sequence[str]) -> Plan:
-    """The jobs that the overrides and the sweep file make.
+    """The jobs that the overrides and the sweep file make; each is composed and validated once.
 
     Raises `UserError` with the problems of all jobs, each with the job that it is in.
     """
     hydra, sweep, typed = split(overrides)
-    with composing("train") as compose:
-        whole = compose([*hydra, *sweep])
-        refuse_any([whole.problems])
-        typed = [*overrides_of(whole.config.sweep.params), *typed]
-        bad = [one for one in typed if not is_readable(one)]
-        refuse_any([compose([*sweep, *bad]).problems] if bad else [])
-        grid = expand(typed, whole.config.sweep.mode)
-        shared = [*(one for one in hydra if key_of(one) == "hydra.searchpath"), *sweep]
-        loaded = [compose([*shared, *job]) for job in grid]
-    refuse_any([one.problems for one in loaded], grid)
-    configs = [one.config for one in loaded]
-    keys, ids = swept_keys(grid), [config_id(config) for config in configs]
+
+    def load(job: Sequence[str]) -> tuple[Loaded | None, list[Problem]]:
+        return load_job("train", [*hydra, *sweep, *job], find_earlier)
+
+    def grid_of(params: Mapping[str, Any], mode: Literal["product", "zip"]) -> list[tuple[str, ...]]:
+        every = [*overrides_of(params), *typed]
+        if bad := [one for one in every if not is_readable(one)]:
+            refuse_any([load(bad)[1]])
+        return expand(every, mode)
+
+    with composing():
+        grid = grid_of({}, "product")
+        first = load(grid[0])
+        settings = first[0].config.sweep if first[0] else None
+        if settings is not None and (settings.params or settings.mode != "product"):  # those of a sweep file
+            grid = grid_of(settings.params, settings.mode)
+            first = load(grid[0])
+        results = [first, *map(load, grid[1:])]
+    refuse_any([problems for _, problems in results], grid)
+    loaded = [one for one, _ in results if one is not None]
+    plain = [as_plain(one.config) for one in loaded]
+    keys, ids = swept_keys(grid), list(map(config_id, plain))
     jobs = tuple(
-        Job(id, group_id(config), job_name(job, keys, id), job, config)
-        for id, job, config in zip(ids, grid, configs, strict=True)
+        Job(id, group_id(config), job_name(job, keys, id), job, one.config)
+        for id, job, config, one in zip(ids, grid, plain, loaded, strict=True)
     )
     if any(job.config.resume is not None for job in jobs):
         raise UserError("resume: a sweep goes on by itself\n  type its command again, with its sweep.name")
     _refuse_repeated(jobs)
     _refuse_unmeasured(jobs)
-    return Plan(whole.config.sweep.name or grid_name(grid, ids), jobs, whole.launcher, whole.env)
+    name = jobs[0].config.sweep.name or grid_name(grid, ids)
+    return Plan(name, jobs, loaded[0].launcher, loaded[0].environment)
 
 
 def _refuse_repeated(jobs: Sequence[Job]) -> None:

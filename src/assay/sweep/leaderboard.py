@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 import yaml
 
+from assay.config.load import group_id
 from assay.errors import UserError
 from assay.run.folder import RunFolder
-from assay.run.identity import digest
 from assay.sweep.grid import key_of, swept_keys, value_of
 from assay.sweep.job import SweepFolder, opened, state_of
 
@@ -273,7 +273,7 @@ def _entries(folder: Path) -> Iterator[Entry]:
         )
     for run in runs:
         overrides = [one for one in run.result["overrides"] if not one.startswith("sweep")]
-        group = digest(read_config(run.path), without_seed=True)
+        group = group_id(read_config(run.path))
         yield _entry(run, run.path.name, group, folder.name, overrides)
 
 

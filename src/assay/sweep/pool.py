@@ -16,8 +16,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from assay.config.frame import TrainConfig
-from assay.config.problems import Problem
+from assay.config.messages import Problem
+from assay.config.schema import TrainConfig
 from assay.run.place import usable_cores
 from assay.run.process import this_process
 from assay.run.signals import STOP

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from assay.config.secrets import redact_text
+from assay.config.redact import redact_text
 from assay.sweep.grid import quoted
 from assay.sweep.leaderboard import METRICS, Entry, Group, Leaderboard, Row, Spread
 

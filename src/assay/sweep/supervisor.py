@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from assay.errors import Interrupted
+from assay.run.folder import record_failure
 from assay.run.signals import StopRequest
-from assay.sweep._today import record_failure
 from assay.sweep.job import DIED, Job, JobState, SweepFolder, is_held, opened, state_of
 from assay.sweep.pool import Engine, Handle
 from assay.sweep.worker import Task

@@ -17,15 +17,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from assay.config.frame import SweepConfig
-from assay.config.problems import Problem
+from assay.config.load import load
+from assay.config.messages import Problem
+from assay.config.schema import SweepConfig
 from assay.errors import Interrupted, RunFailed, UserError
 from assay.run.folder import git_state
 from assay.run.signals import STOP, StopRequest, stop_requests
-from assay.sweep._today import composing
 from assay.sweep.clusters import engine_of
 from assay.sweep.console import View, conclude, console_of_sweep, list_jobs, say, say_code_changed, show
-from assay.sweep.grid import key_of, value_of
 from assay.sweep.job import Job, JobState, Plan, SweepFolder, plan, refuse_any
 from assay.sweep.leaderboard import Leaderboard, entries_of, leaderboard
 from assay.sweep.pool import Engine, problems_of, process
@@ -42,7 +41,6 @@ def sweep(overrides: Sequence[str]) -> None:
 
     Raises `UserError` before anything is written, `RunFailed` if a job did not complete, `Interrupted`.
     """
-    _refuse_joblib(overrides)
     wanted = plan(overrides)
     jobs, config, console = wanted.jobs, wanted.jobs[0].config.sweep, console_of_sweep()
     folder = SweepFolder.named(jobs[0].config.output_dir, wanted.name)
@@ -62,17 +60,6 @@ def sweep(overrides: Sequence[str]) -> None:
     if failure is not None:
         raise failure
     _refuse_incomplete(board, jobs)
-
-
-def _refuse_joblib(overrides: Sequence[str]) -> None:
-    """Raises `UserError` for the launcher of Hydra's that the pool replaces."""
-    typed = {key_of(one): value_of(one) for one in overrides}
-    if typed.get("hydra/launcher") == "joblib":
-        workers = typed.get("hydra.launcher.n_jobs", "2")
-        raise UserError(
-            "hydra/launcher=joblib is not used any more: Assay has a pool of processes of its own\n"
-            f"  instead: sweep.workers={workers if workers.isdigit() else 'auto'}"
-        )
 
 
 def _refuse_other_grid(folder: SweepFolder, jobs: Sequence[Job]) -> None:
@@ -251,8 +238,5 @@ def print_leaderboard(folders: Sequence[str], overrides: Sequence[str]) -> None:
     """
     paths = [Path(folder) for folder in folders]
     by = SweepFolder(paths[0]).manifest.get("sorted", {})
-    with composing("train") as compose:
-        loaded = compose([*(f"sweep.{key}={value}" for key, value in by.items()), *overrides])
-    refuse_any([loaded.problems])
-    config = loaded.config.sweep
+    config = load("train", [*(f"sweep.{key}={value}" for key, value in by.items()), *overrides]).config.sweep
     show(leaderboard(entries_of(paths), config.metric, config.direction), console_of_sweep())

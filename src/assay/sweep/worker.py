@@ -21,14 +21,14 @@ from typing import Any
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from assay.config.frame import TrainConfig
-from assay.config.problems import Problem
+from assay.config.load import as_plain, trial_problems
+from assay.config.messages import Problem
+from assay.config.schema import TrainConfig
 from assay.errors import CannotResume, Interrupted, RunFailed, UserError
-from assay.run.folder import RunFolder
+from assay.run.folder import RunFolder, record_failure
 from assay.run.place import Place
 from assay.run.process import is_alive
 from assay.run.signals import STOP, StopRequest, stop_requests
-from assay.sweep._today import component_problems, record_failure, run_in
 from assay.sweep.job import ENDED, is_held, opened
 
 GRACE_SECONDS = 8.0  # for a job to save what it has when the sweep itself was killed
@@ -108,6 +108,8 @@ def _run_claimed(folder: RunFolder, task: Task, request: StopRequest) -> None:
             if task.gpus:
                 gpu = stack.enter_context(one_gpu(task.gpus, task.config.sweep.jobs_per_gpu))
                 os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+            from assay.run.run import run_in  # torch and Lightning, in the process that needs them
+
             run_in(folder, task.config, task.overrides, console, request, Place(task.threads))
             if opened(task.folder).result.get("status") in (None, "running"):
                 raise RunFailed("it ended and left no result")
@@ -176,14 +178,14 @@ def one_gpu(uuids: Sequence[str], jobs_per_gpu: int) -> Generator[str]:
 def validate(configs: Sequence[TrainConfig], with_files: bool, answer: Any) -> None:
     """Send the problems of each config's components, then those of its data's files: both need torch."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
-    problems = [component_problems(config) for config in configs]
+    problems = [trial_problems(as_plain(config)) for config in configs]
     if with_files and not any(problems):
         problems = [_file_problems(config) for config in configs]
     answer.send(problems)
 
 
 def _file_problems(config: TrainConfig) -> list[Problem]:
-    from assay.config.slots import build  # and with it the classes that the config names
+    from assay.config.components import build  # and with it the classes that the config names
 
     try:
         build(config.data, "data", seed=config.seed).prepare()
