@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
 from rich.console import Console
 
 from assay.config.frame import TrainConfig
@@ -73,6 +72,8 @@ def run(config: TrainConfig, overrides: Sequence[str]) -> None:
             if folder is None:
                 run_new(config, overrides, console, request)
             elif is_complete(folder, config):
+                if launch is not None:
+                    tell_others(None)
                 done = f"{folder.path} is complete: nothing is left to train"
                 console.print(done, highlight=False, soft_wrap=True)
                 screen.conclude(console, folder.path, folder.result, Path(config.output_dir))
@@ -175,6 +176,8 @@ def _execute(
 ) -> None:
     """The stages of a run whose folder is ours."""
     history = point.history() if point else History()
+    if device.launched and "fit" not in config.stages:
+        tell_others(None)
     try:
         with closing(TensorBoard(folder.path)) as view:
             run = Run(config, overrides, folder, device, parts, point, console, request, view)
@@ -311,11 +314,10 @@ def _ended_result(folder: RunFolder, began: float) -> Generator[None]:
 
 @contextmanager
 def _others_released(is_launched: bool) -> Generator[None]:
-    """A launcher's other processes, which wait for this one's word, are told at the end if they were not."""
+    """A launcher's other processes, which wait for this one's word, are not left waiting by an error."""
     try:
         yield
-    finally:
+    except BaseException:
         if is_launched:
-            if not dist.is_initialized():
-                tell_others(None)
-            dist.destroy_process_group()
+            tell_others(None)
+        raise
