@@ -14,10 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
 import torch.multiprocessing as mp
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.callbacks import LambdaCallback
-from pytorch_lightning.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from rich.console import Console
 from torch.distributed.rendezvous import rendezvous
 from torch.multiprocessing.spawn import ProcessExitedException, start_processes
@@ -245,9 +245,9 @@ def _free_port() -> int:
 
 
 def tell_others(job: FitJob | None) -> None:
-    """Rank 0 of a launcher's processes tells the others what to fit, or with None that there is nothing."""
+    """Rank 0 of a launcher's processes tells the others what to fit, or that there is nothing; once."""
     told = {"folder": str(job.folder), "config": plain(job.config)} if job else None
-    _store().set(WORD, json.dumps(told))
+    _store().compare_set(WORD, "", json.dumps(told))
 
 
 def fit_as_told(rank: int, request: StopRequest) -> None:
@@ -268,6 +268,6 @@ def fit_as_told(rank: int, request: StopRequest) -> None:
 
 
 @cache
-def _store() -> dist.Store:
+def _store() -> Any:
     """What the launcher's processes share; kept, for rank 0 may be its server."""
     return next(iter(rendezvous("env://")))[0]

@@ -39,7 +39,7 @@ PACKAGES = (
 LOCK_PATIENCE = 10.0  # seconds; children of a killed run keep its lock until they notice
 FILES = ("result.json", "config.yaml", "overrides.yaml", "metrics.csv", "log.txt", ".lock")
 FOLDERS = ("checkpoints", "figures")
-OWN_CHECKPOINTS = ("checkpoints/last.ckpt", "checkpoints/best.ckpt")
+LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best.ckpt"  # what `checkpoint` says once there is one
 
 
 class Process(BaseModel):
@@ -218,8 +218,8 @@ class RunFolder:
 
     def mark_checkpoint(self) -> None:
         """Say that there is a checkpoint to go on from, so that one that is lost later is missed."""
-        if self.result.get("checkpoint") not in OWN_CHECKPOINTS:
-            self.update(checkpoint=OWN_CHECKPOINTS[0])
+        if self.result.get("checkpoint") not in (LAST, BEST):
+            self.update(checkpoint=LAST)
 
     def write_config(self, config: TrainConfig, overrides: Sequence[str]) -> None:
         """`config.yaml` last: a folder that has it can be resumed."""
