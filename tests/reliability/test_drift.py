@@ -130,6 +130,7 @@ def test_a_damaged_event_file(zygote: Zygote, undisturbed: Path, run: Path, how:
 def test_the_clock_goes_back(zygote: Zygote, run: Path) -> None:
     """Which checkpoint is the last one is no question of dates; nor is which process holds a run."""
     step = saved_step(run / "checkpoints" / "last.ckpt")
+    assert step is not None
     for path in run.glob("checkpoints/last.*"):
         os.utime(path, (1e9, 1e9))
     for path in run.glob("checkpoints/last.previous.*"):

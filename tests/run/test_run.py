@@ -6,9 +6,18 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.runs import checkpoint, result, rows, same_tensors, train
+from assay.errors import UserError
+from assay.models.mlp import MNISTClassifier
+from assay.run import parts
+from assay.run.compare import reproduce
+from assay.run.folder import RunFolder
+from assay.run.place import WHOLE, Place
+from assay.run.run import run_in, run_new
+from assay.run.signals import StopRequest
+from tests.runs import SHORT, checkpoint, config, result, rows, run, same_tensors, train
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +159,87 @@ def test_secrets_are_not_written(runs: Path, monkeypatch: pytest.MonkeyPatch) ->
     ]
     assert written
     assert not [path for path in written if "hunter2" in path.read_text()]
+
+
+def longer(folder: Path, *words: str) -> None:
+    """`resume=<folder> words`, as the command does it once the stored config is read."""
+    overrides = [*SHORT, f"output_dir={folder.parent.parent}", *words]
+    run_in(RunFolder.open(folder), config(*overrides), overrides, Console(), StopRequest(), WHOLE)
+
+
+def test_a_completed_run_is_made_longer(runs: Path) -> None:
+    """One-cycle, whose state holds its length; the learning rate is that of the new length from there on."""
+    folder, whole = train(runs), train(runs, "trainer.max_epochs=3")
+    longer(folder, "trainer.max_epochs=3")
+    assert result(folder)["status"] == "completed"
+    assert (result(folder)["epochs"], result(folder)["steps"]) == (3, 60)
+    assert yaml.safe_load((folder / "config.yaml").read_text())["trainer"]["max_epochs"] == 3
+    assert result(folder)["config_id"] == result(whole)["config_id"]
+    rates = [[row["learning_rate"] for row in rows(one) if row["train/loss"]] for one in (folder, whole)]
+    assert rates[0][8:] == rates[1][8:] and rates[0] != rates[1]
+
+
+def test_a_run_that_ended_inside_an_epoch_goes_on_there(runs: Path) -> None:
+    words = ("scheduler=none", "trainer.max_steps=27")
+    folder, whole = train(runs, *words), train(runs, "scheduler=none")
+    longer(folder, "scheduler=none", "trainer.max_steps=40")
+    assert result(folder)["steps"] == 40
+    assert same_tensors(checkpoint(folder)["state_dict"], checkpoint(whole)["state_dict"])
+
+
+def test_a_run_is_not_made_shorter(runs: Path) -> None:
+    folder = train(runs)
+    with pytest.raises(UserError, match="the run has done 40 steps"):
+        longer(folder, "trainer.max_epochs=1")
+    assert result(folder)["status"] == "completed"
+
+
+def test_nothing_to_train_on_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("trainer.limit_train_batches=0", f"output_dir={tmp_path}") == 2
+    assert "trainer.limit_train_batches=0 leaves nothing to train on" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def fails_in(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    def broken(*args: Any, **kwargs: Any) -> None:
+        raise TypeError("unsupported operand")
+
+    monkeypatch.setattr(MNISTClassifier, where, broken)
+
+
+def test_a_bug_in_a_persons_model_keeps_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fails_in(monkeypatch, "forward")
+    folder = train(tmp_path, code=1)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "failed: TypeError: unsupported operand" and said[1].startswith(f"  at {__file__}:")
+    assert said[2] == f"the traceback is in {folder / 'log.txt'}" and len(said) == 3
+    assert "Traceback" in (folder / "log.txt").read_text()
+    assert result(folder)["status"] == "failed" and result(folder)["seconds"]["total"] == 0.0
+
+
+def test_logits_of_another_shape_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("+model.num_classes=7", f"output_dir={tmp_path}", *SHORT) == 2
+    said = capsys.readouterr().err
+    assert "MNISTClassifier gives (2, 7)" in said and "(2, 10) is needed" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_adam_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build, built = parts.build, list[str]()
+
+    def counted(node: Any, key: str, **supplied: Any) -> Any:
+        built.append(key)
+        return build(node, key, **supplied)
+
+    monkeypatch.setattr(parts, "build", counted)
+    train(tmp_path)
+    assert sorted(built) == ["data", "model", "optimizer", "scheduler"]
+
+
+def test_a_repetition_has_the_threads_of_the_original(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = [*SHORT, f"output_dir={runs}", "device.threads=auto", "data.batch_size=256"]
+    original = run_new(config(*overrides), overrides, Console(), StopRequest(), Place(threads=1))
+    reproduce(str(original.path))
+    assert "bit-identical" in capsys.readouterr().out

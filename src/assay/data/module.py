@@ -38,7 +38,7 @@ class DataModule(LightningDataModule):
         self.seed = seed
         self.steps_per_execution = steps_per_execution
         self.limits = limits
-        self.resume_at = (0, 0)  # (epoch, batches of it already done), set from a checkpoint
+        self.resume_at: tuple[int, int] = (0, 0)  # (epoch, batches of it already done), set from a checkpoint
         self._splits: dict[Split, Dataset[Any]] = {}
 
     def split(self, name: Split) -> Dataset[Any]:

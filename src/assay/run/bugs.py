@@ -8,8 +8,10 @@ import assay
 
 ROOMS = Path(assay.__file__).parent
 # libraries, and those rooms of Assay that call what a person has written
-OTHERS = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
-OTHERS += [ROOMS / name for name in ("config", "run", "sweep", "training")]
+OTHERS = (
+    *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")),
+    *(ROOMS / name for name in ("config", "run", "sweep", "training")),
+)
 
 
 def describe(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """The fit stage, in this process, in one for each device, or in those that a launcher has started."""
 
+import json
 import logging
 import os
 import signal
@@ -8,21 +9,25 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
 import torch.multiprocessing as mp
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.callbacks import LambdaCallback
-from pytorch_lightning.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from rich.console import Console
+from torch.distributed.rendezvous import rendezvous
 from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
 from assay.config.load import as_plain, config_id
 from assay.config.redact import redact
 from assay.config.schema import TrainConfig
+from assay.config.validate import validate
 from assay.errors import Diverged, Interrupted, RunFailed, UserError
-from assay.run.device import Device
+from assay.run.device import Device, resolve
 from assay.run.folder import RunFolder, versions
 from assay.run.logs import logs_to
 from assay.run.memory import explained_out_of_memory
@@ -36,6 +41,7 @@ from assay.training.state import follow_new_length
 from assay.training.tensorboard import TensorBoard
 
 log = logging.getLogger(__name__)
+WORD = "assay/job"  # where rank 0 leaves its word for the others
 PATIENCE = 20.0  # seconds that processes have to end after the first of them has
 
 
@@ -191,6 +197,8 @@ def fit_in_processes(job: FitJob, request: StopRequest) -> None:
                 ended.append(outcomes.get())
                 give_up = min(give_up, time.monotonic() + PATIENCE)
     except ProcessExitedException as error:
+        if error.exit_code == -signal.SIGTERM:  # before it could handle the signal
+            raise Interrupted(signal.SIGTERM) from None
         if outcomes.empty() and not ended:
             raise RunFailed(f"a training process ended without a word: {error}") from error
     finally:
@@ -237,10 +245,9 @@ def _free_port() -> int:
 
 
 def tell_others(job: FitJob | None) -> None:
-    """Rank 0 of a launcher's processes tells the others what to fit, or with None that there is nothing."""
-    if not dist.is_initialized():
-        dist.init_process_group()
-    dist.broadcast_object_list([job], src=0)
+    """Rank 0 of a launcher's processes tells the others what to fit, or that there is nothing; once."""
+    told = {"folder": str(job.folder), "config": as_plain(job.config)} if job else None
+    _store().compare_set(WORD, "", json.dumps(told))
 
 
 def fit_as_told(rank: int, request: StopRequest) -> None:
@@ -248,15 +255,19 @@ def fit_as_told(rank: int, request: StopRequest) -> None:
 
     Raises `UserError` where the run folder, which rank 0 has made, cannot be seen from here.
     """
-    dist.init_process_group()
-    word: list[Any] = [None]
-    dist.broadcast_object_list(word, src=0)
-    job: FitJob | None = word[0]
-    try:
-        if job is not None and not job.folder.is_dir():
-            raise UserError(f"output_dir: {job.folder} is not here: all machines of a run must share it")
-        if job is not None:
-            with suppress(Interrupted):  # rank 0 says it, once the record is written
-                fit_rank(job, rank, request)
-    finally:
-        dist.destroy_process_group()
+    store = _store()
+    store.wait([WORD], timedelta(hours=1))
+    told = json.loads(store.get(WORD))
+    if told is None:
+        return
+    config, folder = validate(TrainConfig, told["config"])[0], Path(told["folder"])
+    if not folder.is_dir():
+        raise UserError(f"output_dir: {folder} is not on this machine\nall machines of a run must share it")
+    with suppress(Interrupted):  # rank 0 says it, once the record is written
+        fit_rank(FitJob(config, resolve(config.device), folder), rank, request)
+
+
+@cache
+def _store() -> Any:
+    """What the launcher's processes share; kept, for rank 0 may be its server."""
+    return next(iter(rendezvous("env://")))[0]

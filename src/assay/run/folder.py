@@ -40,7 +40,7 @@ LOCK_PATIENCE = 10.0  # seconds; children of a killed run keep its lock until th
 LOOK_PATIENCE = 1.0  # who only looks whether the lock is free holds it for less
 FILES = ("result.json", "config.yaml", "overrides.yaml", "metrics.csv", "log.txt", ".lock")
 FOLDERS = ("checkpoints", "figures")
-OWN_CHECKPOINTS = ("checkpoints/last.ckpt", "checkpoints/best.ckpt")
+LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best.ckpt"  # what `checkpoint` says once there is one
 
 
 class Process(BaseModel):
@@ -220,8 +220,8 @@ class RunFolder:
 
     def mark_checkpoint(self) -> None:
         """Say that there is a checkpoint to go on from, so that one that is lost later is missed."""
-        if self.result.get("checkpoint") not in OWN_CHECKPOINTS:
-            self.update(checkpoint=OWN_CHECKPOINTS[0])
+        if self.result.get("checkpoint") not in (LAST, BEST):
+            self.update(checkpoint=LAST)
 
     def write_config(self, config: TrainConfig, overrides: Sequence[str]) -> None:
         """`config.yaml` last: a folder that has it can be resumed."""

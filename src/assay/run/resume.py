@@ -13,7 +13,7 @@ from assay.config.messages import show
 from assay.config.redact import redact
 from assay.config.schema import TrainConfig
 from assay.errors import CannotResume, UserError
-from assay.run.folder import OWN_CHECKPOINTS, RunFolder, versions
+from assay.run.folder import BEST, LAST, RunFolder, versions
 from assay.training.checkpoint import (
     copy_checkpoint,
     load_checkpoint,
@@ -86,7 +86,7 @@ def resume_point(folder: RunFolder, config: TrainConfig) -> ResumePoint | None:
 
 def _refuse_lost(folder: RunFolder) -> None:
     """Raises `CannotResume` where the run has had a checkpoint: it must not start over in silence."""
-    if folder.result.get("checkpoint") not in OWN_CHECKPOINTS:
+    if folder.result.get("checkpoint") not in (LAST, BEST):
         return
     best = folder.checkpoints / "best.ckpt"
     again = f"start a new run from its best weights: ckpt={best}" if best.is_file() else "start a new run"

@@ -3,16 +3,16 @@
 import logging
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
 from rich.console import Console
 
 from assay.config.load import as_plain, check_components, read_config
+from assay.config.redact import redact
 from assay.config.schema import TrainConfig
 from assay.errors import Interrupted, RunFailed, UserError
 from assay.run import bugs, screen
@@ -20,7 +20,7 @@ from assay.run.device import Device, launched, resolve
 from assay.run.earlier import requeued, resumable
 from assay.run.evaluate import draw_figures, evaluate, write_test_row
 from assay.run.fit import FitJob, fit_as_told, fit_here, fit_in_processes, tell_others
-from assay.run.folder import RunFolder, blank_result, record_failure
+from assay.run.folder import BEST, RunFolder, blank_result, record_failure
 from assay.run.logs import logs_to
 from assay.run.memory import explained_out_of_memory
 from assay.run.parts import Parts, build_parts, check_loggers
@@ -54,7 +54,6 @@ class Run:
     point: ResumePoint | None
     console: Console
     request: StopRequest
-    view: TensorBoard
 
 
 def run(config: TrainConfig, overrides: Sequence[str]) -> None:
@@ -66,19 +65,17 @@ def run(config: TrainConfig, overrides: Sequence[str]) -> None:
         launch = launched()
         if launch is not None and launch.rank > 0:
             return fit_as_told(launch.rank, request)
-        with _others_released(launch is not None):
+        with _others_told(launch is not None):
             resume, output_dir = config.resume, Path(config.output_dir)
             folder = resumable(resume, output_dir) if resume else requeued(config, overrides)
             config = replace(config, resume=None)
-            console = Console()
             if folder is None:
-                run_new(config, overrides, console, request)
+                run_new(config, overrides, Console(), request)
             elif is_complete(folder, config):
-                done = f"{folder.path} is complete: nothing is left to train"
-                console.print(done, highlight=False, soft_wrap=True)
-                screen.conclude(console, folder.path, folder.result, Path(config.output_dir))
+                print(f"{folder.path} is complete: nothing is left to train")
+                screen.conclude(Console(), folder.path, folder.result, Path(config.output_dir))
             else:
-                run_in(folder, config, overrides, console, request, WHOLE)
+                run_in(folder, config, overrides, Console(), request, WHOLE)
 
 
 def run_new(
@@ -90,17 +87,15 @@ def run_new(
 ) -> RunFolder:
     """A run in a new folder, which is made when everything is built; raises as `run` does."""
     began, output_dir = time.perf_counter(), Path(config.output_dir)
-    try:
+
+    def create() -> RunFolder:
+        return RunFolder.create(output_dir, config, overrides)
+
+    with _bugs_recorded(create, config, overrides):
         device, parts = _built(config, place, output_dir, None)
-    except (UserError, RunFailed):
-        raise
-    except Exception as error:
-        raise _recorded_bug(
-            RunFolder.create(output_dir, config, overrides), config, overrides, error
-        ) from error
-    folder = RunFolder.create(output_dir, config, overrides)
+    folder = create()
     with folder.claimed():
-        _execute(config, overrides, folder, device, parts, None, console, request, began)
+        _execute(Run(config, overrides, folder, device, parts, None, console, request), began)
     return folder
 
 
@@ -121,13 +116,26 @@ def run_in(
         before = folder.result.get("device")
         if before:  # another number of threads would change the last bits
             place = replace(place, threads=before["threads"])
-        try:
+        with _bugs_recorded(lambda: folder, config, overrides):
             device, parts = _built(config, place, folder.path, point)
-        except (UserError, RunFailed):
-            raise
-        except Exception as error:
-            raise _recorded_bug(folder, config, overrides, error) from error
-        _execute(config, overrides, folder, device, parts, point, console, request, began)
+        _execute(Run(config, overrides, folder, device, parts, point, console, request), began)
+
+
+@contextmanager
+def _bugs_recorded(
+    folder: Callable[[], RunFolder], config: TrainConfig, overrides: Sequence[str]
+) -> Generator[None]:
+    """A bug before a run has begun leaves its traceback and a result in the folder; a refusal nothing."""
+    try:
+        yield
+    except (UserError, RunFailed):
+        raise
+    except Exception as error:
+        failed = folder()
+        with logs_to(failed.log):
+            log.error("the run failed before it began", exc_info=error)
+        record_failure(failed, config, overrides, "failed", bugs.describe(error))
+        raise RunFailed(bugs.explained(error, failed.log)) from error
 
 
 def _built(config: TrainConfig, place: Place, where: Path, point: ResumePoint | None) -> tuple[Device, Parts]:
@@ -144,94 +152,72 @@ def _built(config: TrainConfig, place: Place, where: Path, point: ResumePoint | 
             "give ckpt=<run folder or checkpoint>, or put fit first: 'stages=[fit,test]'"
         )
     if point is not None and parts.total_steps < point.state["global_step"]:
-        done = point.state["global_step"]
         raise UserError(
-            f"resume: the run has done {done} steps, trainer.max_epochs and max_steps end it after "
-            f"{parts.total_steps}\ngive more, or start a new run"
+            f"resume: the run has done {point.state['global_step']} steps; trainer.max_epochs and max_steps "
+            f"end it after {parts.total_steps}\ngive more, or start a new run"
         )
     check_loggers(config)
     preflight(where, parts, config.trainer.log_every_n_steps)
     return device, parts
 
 
-def _recorded_bug(
-    folder: RunFolder, config: TrainConfig, overrides: Sequence[str], error: Exception
-) -> RunFailed:
-    """A bug before the run had begun: its traceback and a result in the folder, and what to raise."""
-    with logs_to(folder.log):
-        log.error("the run failed before it began", exc_info=error)
-    record_failure(folder, config, overrides, "failed", bugs.describe(error))
-    return RunFailed(bugs.explained(error, folder.log))
-
-
-def _execute(
-    config: TrainConfig,
-    overrides: Sequence[str],
-    folder: RunFolder,
-    device: Device,
-    parts: Parts,
-    point: ResumePoint | None,
-    console: Console,
-    request: StopRequest,
-    began: float,
-) -> None:
+def _execute(run: Run, began: float) -> None:
     """The stages of a run whose folder is ours."""
+    folder, point = run.folder, run.point
     history = point.history() if point else History()
+    _begin_result(run, history)
     try:
-        with closing(TensorBoard(folder.path)) as view:
-            run = Run(config, overrides, folder, device, parts, point, console, request, view)
-            _begin_result(run, history)
-            with logs_to(folder.log), _ended_result(folder, began):
-                if point is not None:
-                    restore_files(folder.last, point)
-                for warning in point.warnings if point else ():
-                    log.warning(warning)
-                screen.introduce(console, folder.path, device, parts, config.seed)
-                with explained_out_of_memory(config):
-                    _stages(run, history)
+        with logs_to(folder.log), _ended_result(folder, began), closing(TensorBoard(folder.path)) as view:
+            if point is not None:
+                restore_files(folder.last, point)
+            for warning in point.warnings if point else ():
+                log.warning(warning)
+            screen.introduce(run.console, folder.path, run.device, run.parts, run.config.seed)
+            with explained_out_of_memory(run.config):
+                _stages(run, history, view)
     except Interrupted:
         print(f"interrupted; to go on: {screen.resume_command(folder.path)}", file=sys.stderr)
         raise
-    screen.conclude(console, folder.path, folder.result, Path(config.output_dir))
+    screen.conclude(run.console, folder.path, folder.result, Path(run.config.output_dir))
 
 
-def _stages(run: Run, history: History) -> None:
+def _stages(run: Run, history: History, view: TensorBoard) -> None:
     config, folder, parts = run.config, run.folder, run.parts
     if "fit" in config.stages:
-        history = _fit(run, history)
+        history = _fit(run, history, view)
         load_weights(parts.classifier, folder.checkpoints / "best.ckpt")
     for stage in ("validate", "test"):
         if stage in config.stages:
             began = time.perf_counter()
             metrics = evaluate(stage, config, run.device, parts, folder.path)
             if stage == "test" and metrics:
-                write_test_row(folder.path, history, metrics, run.view)
+                write_test_row(folder.path, history, metrics, view)
             seconds = folder.result["seconds"] | {stage: time.perf_counter() - began}
             folder.update(metrics=folder.result["metrics"] | metrics, seconds=seconds)
-    draw_figures(folder.path, history, parts, run.view)
+    draw_figures(folder.path, history, parts, view)
 
 
-def _fit(run: Run, history: History) -> History:
+def _fit(run: Run, history: History, view: TensorBoard) -> History:
     """The fit stage; what has been measured, which `result.json` says whatever happens."""
-    began, folder = time.perf_counter(), run.folder
-    job = FitJob(run.config, run.device, folder.path.absolute())
+    began, folder, device = time.perf_counter(), run.folder, run.device
+    job = FitJob(run.config, device, folder.path.absolute())
+    is_parent = device.count > 1 and not device.launched  # of the processes that do the work
     state = run.point.state if run.point else None
     try:
-        if run.device.launched:
+        if device.launched:
             tell_others(job)
-        if run.device.count == 1 or run.device.launched:
-            fit_here(
-                job, run.parts, run.console, run.request, run.view, history, state, folder.mark_checkpoint
-            )
-        else:
+        if is_parent:
             fit_in_processes(job, run.request)
+        else:
+            mine = run.parts, run.console, run.request, view
+            fit_here(job, *mine, history, state, folder.mark_checkpoint)
     finally:
-        if run.device.count > 1 and not run.device.launched:  # what the processes did is in their checkpoint
+        if is_parent:  # what they did is in their checkpoint
             reached = resume_point(folder, run.config)
             history = reached.history() if reached else history
         spent = (folder.result["seconds"]["fit"] or 0.0) + time.perf_counter() - began
         folder.result |= _progress(history, folder.result["seconds"] | {"fit": spent})
-    folder.update(checkpoint="checkpoints/best.ckpt")
+    folder.update(checkpoint=BEST)
     return history
 
 
@@ -255,23 +241,19 @@ def _begin_result(run: Run, history: History) -> None:
     """A first `result.json`, and the config as it is now; a resumed run keeps how long it has taken."""
     config, folder, device, data = run.config, run.folder, run.device, run.parts.data.source
     path, before = folder.path / "config.yaml", folder.result
-    if not path.exists() or (before and read_config(folder.path) != as_plain(config)):
-        folder.write_config(config, before.get("overrides", run.overrides))
+    overrides = before.get("overrides", run.overrides)
+    if not path.exists() or (before and read_config(folder.path) != redact(as_plain(config))):
+        folder.write_config(config, overrides)
     spent = before.get("seconds", {})
     fitted = max(spent.get("fit") or 0.0, history.seconds)  # a killed run cannot say more than its checkpoint
     total = max(spent.get("total", 0.0), fitted)
+    in_use = {name: getattr(device, name) for name in ("name", "accelerator", "count", "precision")}
     folder.update(
-        **blank_result(config, before.get("overrides", run.overrides))
+        **blank_result(config, overrides)
         | {
             "seconds": {"total": total, "fit": fitted or None, "test": None, "epochs": []},
             "resumed": before.get("resumed", -1) + 1,
-            "device": {
-                "name": device.name,
-                "accelerator": device.accelerator,
-                "count": device.count,
-                "threads": run.parts.threads,
-                "precision": device.precision,
-            },
+            "device": in_use | {"threads": run.parts.threads},
             "data": {"name": data.name, "sha256": run.parts.data_sha256},
             "checkpoint": before.get("checkpoint", config.ckpt),
         }
@@ -312,12 +294,10 @@ def _ended_result(folder: RunFolder, began: float) -> Generator[None]:
 
 
 @contextmanager
-def _others_released(is_launched: bool) -> Generator[None]:
-    """A launcher's other processes, which wait for this one's word, are told at the end if they were not."""
+def _others_told(is_launched: bool) -> Generator[None]:
+    """A launcher's other processes, which wait for rank 0's word until it fits, are not left waiting."""
     try:
         yield
     finally:
         if is_launched:
-            if not dist.is_initialized():
-                tell_others(None)
-            dist.destroy_process_group()
+            tell_others(None)

@@ -75,8 +75,8 @@ def stop_requests() -> Generator[StopRequest]:
         request.installed = False
         for signum in taken:
             signal.signal(signum, handlers[signum])
-    if request.requeue is not None and request.received is not None:
-        _requeue(request.requeue, handlers[request.requeue])
+        if request.requeue is not None and request.received is not None:
+            _requeue(request.requeue, handlers[request.requeue])
 
 
 def slurm_job() -> str | None:

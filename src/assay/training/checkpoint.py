@@ -1,9 +1,9 @@
 """A checkpoint on disk: one file that proves itself.
 
 The last bytes of `<name>.ckpt` are the SHA-256 of all before them, as the comment of torch's ZIP archive, so
-that `torch.load` reads the file as any other. It is written beside its place, synced and renamed: the name always
-stands for a whole checkpoint, and the one before it is kept as `<name>.previous.ckpt`. torch.load checks neither
-length nor CRC-32 of what it reads, and Lightning's own saving stages in $TMPDIR without a sync.
+that `torch.load` reads the file as any other. It is written beside its place, synced and renamed, so the name
+always stands for a whole checkpoint; the one before it is kept as `<name>.previous.ckpt`. torch.load checks
+neither length nor CRC-32 of what it reads, and Lightning's own saving stages in $TMPDIR without a sync.
 """
 
 import hashlib
