@@ -223,7 +223,7 @@ def derive(path: Path, metric: str, direction: str) -> None:
         if all(_text(path / name) == text for name, text in files(board).items()):
             return
         # matplotlib and TensorBoard, only where there is news
-        from assay.sweep.tensorboard import write_views
+        from assay.sweep.views import write_views
 
         write_views(board, path)
         page = render(board, path.name, folder.manifest["command"])
