@@ -23,10 +23,21 @@ from assay.run.signals import StopRequest
 
 @dataclass(frozen=True)
 class Loaded:
+    words: tuple[str, ...]
     config: Any
     problems: list[Problem]
-    launcher: Mapping[str, Any]
-    env: Mapping[str, str]
+
+    @property
+    def launcher(self) -> Mapping[str, Any]:
+        return self._hydra()["launcher"]
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        return self._hydra()["job"]["env_set"]
+
+    def _hydra(self) -> Any:
+        with composer():
+            return OmegaConf.to_container(compose_whole("train", self.words).hydra, resolve=False)
 
 
 @contextmanager
@@ -41,12 +52,7 @@ def composing(config_name: str = "train") -> Generator[Callable[[Sequence[str]],
 
             stored = started_from(config.ckpt, config, list(words))
             config = replace(stored, sweep=config.sweep, output_dir=config.output_dir)
-        launcher, env = {}, dict[str, str]()
-        if any(word.lstrip("+~").startswith("hydra") for word in words) and not problems:
-            node = compose_whole(config_name, words).hydra
-            launcher: Any = OmegaConf.to_container(node.launcher, resolve=False)
-            env = {str(key): str(value) for key, value in node.job.env_set.items()}
-        return Loaded(config, problems, launcher, env)
+        return Loaded(tuple(words), config, problems)
 
     with composer():
         yield compose
