@@ -1,14 +1,16 @@
-"""R3 and R9: a sweep killed and run again, and two sweeps in one folder at once."""
+"""R3 and R9: a sweep killed and run again, and several sweeps in one folder at once."""
 
+import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.sweep.sweeps import command, results, sweep, table
+from tests.sweep.sweeps import command, folders, results, sweep, table
 
 GRID = ("optimizer=sgd,adam", "seed=0,1,2")
 
@@ -20,50 +22,74 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _start(output: Path, *words: str) -> subprocess.Popen[bytes]:
+def start(output: Path, *words: str) -> subprocess.Popen[bytes]:
     quiet = subprocess.DEVNULL
     return subprocess.Popen(command(output, *words), cwd=output, stdout=quiet, stderr=quiet)
 
 
-def _wait_for(folder: Path, completed: int) -> None:
-    deadline = time.monotonic() + 120
-    while sum(one["status"] == "completed" for one in results(folder).values()) < completed:
+def wait_for(condition: Callable[[], object], seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.02)
+
+
+def completed(folder: Path) -> int:
+    return sum(one["status"] == "completed" for one in results(folder).values())
+
+
+def below(running: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    return psutil.Process(running.pid).children(recursive=True)
+
+
+def all_gone(processes: list[psutil.Process]) -> bool:
+    """Whether they have ended; a process that nobody has asked for is a zombie for a while."""
+    return not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in processes)
 
 
 @pytest.mark.parametrize(
-    "after", [3, pytest.param(1, marks=pytest.mark.full), pytest.param(5, marks=pytest.mark.full)]
+    ("after", "workers"),
+    [(3, 2), pytest.param(1, 1, marks=pytest.mark.full), pytest.param(5, 1, marks=pytest.mark.full)],
 )
-def test_killed_and_run_again_the_table_is_that_of_an_undisturbed_sweep(output: Path, after: int) -> None:
-    name = f"killed{after}"
-    folder = output / "sweeps" / name
-    running = _start(output, *GRID, f"sweep.name={name}")
-    _wait_for(folder, after)
+def test_killed_and_run_again_the_table_is_that_of_an_undisturbed_sweep(
+    output: Path, after: int, workers: int
+) -> None:
+    words = (*GRID, f"sweep.name=killed{after}", f"sweep.workers={workers}")
+    folder = output / "sweeps" / f"killed{after}"
+    running = start(output, *words)
+    wait_for(lambda: completed(folder) >= after)
+    assert (folder / "leaderboard.csv").is_file() and (folder / "leaderboard.json").is_file()
+    left = below(running)
     running.kill()
     running.wait()
+    wait_for(lambda: all_gone(left), seconds=10)
     done = {id: one["process"] for id, one in results(folder).items() if one["status"] == "completed"}
-    assert sweep(output, *GRID, f"sweep.name={name}").returncode == 0
+    assert sweep(output, *words).returncode == 0
     assert table(folder) == table(output / "sweeps" / "undisturbed")
     assert all(results(folder)[id]["process"] == process for id, process in done.items())  # not started again
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
-def test_the_jobs_of_a_killed_sweep_save_and_one_whose_checkpoints_are_lost_fails_and_says_so(
-    tmp_path: Path, launcher: str
-) -> None:
-    words = ("seed=0", "trainer.max_epochs=3000", "sweep.name=one", f"hydra/launcher={launcher}")
+def test_a_leaderboard_is_there_from_the_first_job_on(tmp_path: Path) -> None:
     folder = tmp_path / "sweeps" / "one"
-    running = _start(tmp_path, *words)
-    deadline = time.monotonic() + 120
-    while not list(folder.glob("jobs/*/checkpoints/last.ckpt")):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    running = start(tmp_path, "seed=0", "trainer.max_epochs=3000", "sweep.name=one")
+    wait_for(lambda: list(folder.glob("jobs/*/result.json")))
+    assert [row["status"] for row in table(folder)] == ["pending"]
+    running.terminate()
+    assert running.wait(timeout=60) == 128 + signal.SIGTERM
+    assert [row["status"] for row in table(folder)] == ["interrupted"]
+    assert (folder / "report.html").is_file()
+
+
+def test_the_jobs_of_a_killed_sweep_save_and_one_whose_checkpoints_are_lost_fails_and_says_so(
+    tmp_path: Path,
+) -> None:
+    words = ("seed=0", "trainer.max_epochs=3000", "sweep.name=one")
+    folder = tmp_path / "sweeps" / "one"
+    running = start(tmp_path, *words)
+    wait_for(lambda: list(folder.glob("jobs/*/checkpoints/last.ckpt")))
     running.kill()
     running.wait()
-    while [one["error"] for one in results(folder).values()] != ["stopped by SIGTERM"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: [one["error"] for one in results(folder).values()] == ["stopped by SIGTERM"])
     for file in folder.glob("jobs/*/checkpoints/*.ckpt"):
         file.write_bytes(b"lost")
     failed = sweep(tmp_path, *words)
@@ -74,40 +100,77 @@ def test_the_jobs_of_a_killed_sweep_save_and_one_whose_checkpoints_are_lost_fail
     assert "Traceback" in log and "CannotResume" in log
 
 
-@pytest.mark.parametrize(("launcher", "signum"), [("basic", signal.SIGINT), ("joblib", signal.SIGTERM)])
-def test_a_signal_saves_and_the_command_goes_on(output: Path, launcher: str, signum: signal.Signals) -> None:
-    words = (*GRID, f"sweep.name=stopped_{launcher}", f"hydra/launcher={launcher}")
-    folder = output / "sweeps" / f"stopped_{launcher}"
-    running = _start(output, *words)
-    _wait_for(folder, 1)
+@pytest.mark.parametrize(("workers", "signum"), [(1, signal.SIGINT), (2, signal.SIGTERM)])
+def test_a_signal_saves_and_the_command_goes_on(output: Path, workers: int, signum: signal.Signals) -> None:
+    words = (*GRID, f"sweep.name=stopped{workers}", f"sweep.workers={workers}")
+    folder = output / "sweeps" / f"stopped{workers}"
+    running = start(output, *words)
+    wait_for(lambda: completed(folder))
+    left = below(running)
     running.send_signal(signum)
     assert running.wait(timeout=60) == 128 + signum
+    wait_for(lambda: all_gone(left), seconds=10)
     assert (folder / "leaderboard.csv").is_file()
+    assert not [one for one in results(folder).values() if one["status"] not in ("completed", "interrupted")]
     assert sweep(output, *words).returncode == 0
     assert table(folder) == table(output / "sweeps" / "undisturbed")
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
-def test_ctrl_c_while_the_jobs_are_judged_leaves_nothing(tmp_path: Path, launcher: str) -> None:
-    words = command(tmp_path, "seed=0,1", f"hydra/launcher={launcher}")
+def test_ctrl_c_in_the_first_moment_of_a_job_leaves_it_interrupted(output: Path) -> None:
+    words = ("seed=0,1,2", "trainer.max_epochs=1", "sweep.name=moment", "sweep.retry=none")
+    folder = output / "sweeps" / "moment"
+    for begun in (1, 2):
+        running = start(output, *words)
+        wait_for(lambda begun=begun: len(folders(folder)) >= begun)  # its folder is made before anything else
+        running.send_signal(signal.SIGINT)
+        assert running.wait(timeout=60) == 130
+        said = [one["status"] for one in results(folder).values()]
+        assert said and set(said) <= {"completed", "interrupted"}
+    assert sweep(output, *words).returncode == 0
+
+
+def test_a_second_ctrl_c_ends_all_at_once(output: Path) -> None:
+    folder = output / "sweeps" / "twice"
+    running = start(output, "seed=0", "trainer.max_epochs=3000", "sweep.name=twice")
+    wait_for(lambda: list(folder.glob("jobs/*/checkpoints/last.ckpt")))
+    left = below(running)
+    running.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    assert running.wait(timeout=60) == 130
+    wait_for(lambda: all_gone(left), seconds=10)
+
+
+def test_ctrl_c_while_the_jobs_are_validated_leaves_nothing(tmp_path: Path) -> None:
     running = subprocess.Popen(
-        words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    parent, below = psutil.Process(running.pid), list[psutil.Process]()
-    while len(below) < (1 if launcher == "basic" else 3) and running.poll() is None:  # joblib's two workers
+        command(tmp_path, "seed=0,1"),
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    parent, left = psutil.Process(running.pid), list[psutil.Process]()
+    while len(left) < 2 and running.poll() is None:  # the resource tracker and the server
         time.sleep(0.05)
-        below = parent.children(recursive=True)
+        left = parent.children(recursive=True)
     running.send_signal(signal.SIGINT)
     said = running.communicate(timeout=60)[0]
     assert (running.returncode, said) == (130, "")
     assert not list(tmp_path.iterdir())
-    assert psutil.wait_procs(below, timeout=10)[1] == []
+    wait_for(lambda: all_gone(left), seconds=10)
 
 
 def test_three_sweeps_at_once_share_the_jobs(output: Path) -> None:
     words = ("seed=0,1,2,3", "trainer.max_epochs=1", "sweep.name=shared")
-    running = [_start(output, *words) for _ in range(3)]
+    running = [start(output, *words) for _ in range(3)]
     assert [one.wait(timeout=200) for one in running] == [0, 0, 0]
     found = results(output / "sweeps" / "shared")
     assert len(found) == 4
     assert [one["resumed"] for one in found.values()] == [0] * 4  # each begun once
+
+
+def test_a_full_disk_costs_the_job_not_the_sweep(tmp_path: Path) -> None:
+    """`RLIMIT_FSIZE` in all processes: no checkpoint fits, the small files do."""
+    words = " ".join(command(tmp_path, "seed=0,1", "sweep.name=full", "model.width=512"))
+    limited = ["bash", "-c", f"ulimit -f 400; exec {words}"]
+    done = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True, timeout=200, env=os.environ)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert [row["status"] for row in table(tmp_path / "sweeps" / "full")] == ["failed"] * 2
+    assert "Traceback" not in done.stderr

@@ -20,7 +20,6 @@ from assay.sweep.report import code_of, group_cells, number, row_cells
 WIDTH = 160  # of what is not a terminal
 MOST_LINES = 12  # of the live block: the running jobs, then the latest to end
 MOST_ROWS = 60  # of the leaderboard; the files have them all
-TEXT = ("", "status", "state")  # columns that may break
 
 
 def console_of_sweep() -> Console:
@@ -32,21 +31,21 @@ def say(console: Console, text: str, style: str | None = None) -> None:
     console.print(text, style=style, markup=False, soft_wrap=True)
 
 
-def grid_of(title: str | None, rows: Iterable[Mapping[str, str]], styles: Sequence[str | None] = ()) -> Table:
-    """Rows of the same columns; numbers to the right, and no heading ever broken inside a word."""
+def grid_of(title: str | None, rows: Sequence[Mapping[str, str]], styles: Sequence[str | None] = ()) -> Table:
+    """Rows of the same columns, numbers to the right; no heading is broken inside a word."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for at, name in enumerate(rows[0] if rows else (), start=1):
+        right = "/" in name or name in ("n", "sd", "epochs", "seconds")
+        table.add_column(
+            escape(name), justify="right" if right else "left", no_wrap=name != "" or at < len(rows[0])
+        )
     for at, row in enumerate(rows):
-        if at == 0:
-            for name in row:
-                right = "/" in name or name in ("n", "sd", "epochs", "seconds")
-                table.add_column(
-                    escape(name),
-                    justify="right" if right else "left",
-                    no_wrap=name not in TEXT,
-                    overflow="fold" if name in TEXT else "ellipsis",
-                )
         table.add_row(*map(escape, row.values()), style=styles[at] if styles else None)
     return table
+
+
+def without(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> list[dict[str, str]]:
+    return [{name: cell for name, cell in row.items() if not name.startswith(tuple(columns))} for row in rows]
 
 
 def list_jobs(
@@ -151,15 +150,20 @@ def show(board: Leaderboard, console: Console) -> None:
     """Groups where some have several seeds, then jobs; the best in bold, failures last."""
     if any(len(group.entries) > 1 for group in board.groups):
         styles = ["bold" if group.note == "best" else None for group in board.groups]
-        groups = (group_cells(board, group) for group in board.groups)
+        groups = [group_cells(board, group) for group in board.groups]
         console.print(grid_of("By config, over seeds (mean ± 95 % interval)", groups, styles))
         compared = sum(group.comparison is not None for group in board.groups)
         if compared > 1:
             say(console, f"p values are corrected for {compared} comparisons (Holm)")
-    rows = board.rows[:MOST_ROWS]
+    entries = board.rows[:MOST_ROWS]
     failed = ("failed", "diverged")
-    styles = ["bold" if row.rank == 1 else "red" if row.entry.status in failed else None for row in rows]
-    console.print(grid_of("Jobs", (row_cells(board, row) for row in rows), styles))
+    styles = ["bold" if row.rank == 1 else "red" if row.entry.status in failed else None for row in entries]
+    rows = [row_cells(board, row) | {"status": row.entry.status} for row in entries]
+    for dropped in ([], ["last "], ["last ", "epochs", "seconds"]):  # where the terminal is narrow
+        table = grid_of("Jobs", without(rows, dropped) if dropped else rows, styles)
+        if console.measure(table, options=console.options.update(width=1000)).maximum <= console.width:
+            break
+    console.print(table)
     if len(board.rows) > MOST_ROWS:
         say(console, f"... and {len(board.rows) - MOST_ROWS} more, in leaderboard.csv")
 

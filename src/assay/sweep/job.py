@@ -108,19 +108,16 @@ def plan(overrides: Sequence[str]) -> Plan:
 def _refuse_repeated(jobs: Sequence[Job]) -> None:
     """Two jobs with one id would be one folder. Raises `UserError`."""
     first: dict[str, int] = {}
+    keys = swept_keys([job.overrides for job in jobs])
     for at, job in enumerate(jobs):
         before = first.setdefault(job.id, at)
-        if before == at:
-            continue
-        pair = [jobs[before].overrides, job.overrides]
-        which = f"jobs {before + 1} and {at + 1} of {len(jobs)} are the same"
-        if keys := swept_keys(pair):
+        if before != at:
+            one, other = (_own(which.overrides, keys) for which in (jobs[before], job))
             raise UserError(
-                f"{which}: {_own(pair[0], keys)} and {_own(pair[1], keys)}\n"
+                f"jobs {before + 1} and {at + 1} of {len(jobs)} are the same: "
+                f"{one or 'seed=' + str(job.config.seed)}{f' and {other}' if one != other else ''}\n"
                 "  what decides a result is the same in both: all but paths, names and what is logged"
             )
-        own = _own(job.overrides, swept_keys([one.overrides for one in jobs]))
-        raise UserError(f"{which}: {own or ' '.join(job.overrides)}\n  leave one out")
 
 
 def _own(job: Sequence[str], keys: Sequence[str]) -> str:

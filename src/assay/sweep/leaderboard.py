@@ -15,9 +15,7 @@ from typing import Any, Literal
 
 import yaml
 
-from assay.config.load import group_id
 from assay.errors import UserError
-from assay.run.folder import RunFolder
 from assay.sweep.grid import key_of, swept_keys, value_of
 from assay.sweep.job import SweepFolder, opened, state_of
 
@@ -178,13 +176,13 @@ def _group(id: str, entries: list[Entry], metric: str) -> Group:
     return Group(id, tuple(entries), spreads, statistics.fmean(seconds) if seconds else None)
 
 
-def by_seed(entries: Sequence[Entry], metric: str) -> dict[int, float]:
+def by_seed(entries: Sequence[Entry], metric: str) -> dict[Any, float]:
     """The metric of the jobs that have it; a config that several sweeps have run is one measurement."""
-    values: dict[int, float] = {}
+    values: dict[Any, float] = {}
     for one in entries:
         value = one.metric(metric)
         if value is not None:
-            values.setdefault(one.result["seed"], value)
+            values.setdefault(one.result.get("seed", one.id), value)
     return values
 
 
@@ -215,7 +213,7 @@ def _compared(groups: Sequence[Group], metric: str) -> Iterator[Group]:
             yield replace(group, note=comparison.text, comparison=comparison)
 
 
-def compare(one: Mapping[int, float], other: Mapping[int, float]) -> Comparison | str:
+def compare(one: Mapping[Any, float], other: Mapping[Any, float]) -> Comparison | str:
     """The test of equal means, or why there is none; values by seed."""
     if min(len(one), len(other)) < FEWEST:
         return "too few seeds"
@@ -247,41 +245,27 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def entries_of(folders: Sequence[Path]) -> list[Entry]:
-    """All jobs of these sweep folders, or runs of these folders of runs. Raises `UserError` for any other."""
+    """All jobs of these sweep folders. Raises `UserError` for any other folder."""
     once = {folder.resolve(): folder for folder in folders}  # a folder named twice would count twice
-    entries = [entry for folder in once.values() for entry in _entries(folder)]
-    if not entries:
-        raise UserError("leaderboard: there is no job in it yet")
-    return entries
+    return [entry for folder in once.values() for entry in _entries(folder)]
 
 
 def _entries(folder: Path) -> Iterator[Entry]:
     sweep = SweepFolder(folder)
-    if manifest := sweep.manifest:
-        paths = sweep.folders()
-        for job in manifest["jobs"]:
-            id = job["id"]
-            run = opened(paths[id] if id in paths else folder / "jobs" / id)
-            yield _entry(run, id, job["group"], folder.name, job["overrides"])
-        return
-    inside = [folder] if (folder / "result.json").is_file() else sorted(folder.glob("*/"))
-    runs = [RunFolder.open(path) for path in inside if (path / "result.json").is_file()]
-    if not runs:
+    paths, manifest = sweep.folders(), sweep.manifest
+    if not manifest:
         raise UserError(
-            f"leaderboard={folder}: no sweep folder: it has no sweep.json, and no run is in it\n"
+            f"leaderboard={folder}: no sweep folder: it has no sweep.json\n"
             "  the sweeps are in outputs/sweeps/"
         )
-    for run in runs:
-        overrides = [one for one in run.result["overrides"] if not one.startswith("sweep")]
-        group = group_id(read_config(run.path))
-        yield _entry(run, run.path.name, group, folder.name, overrides)
-
-
-def _entry(run: RunFolder, id: str, group: str, sweep: str, overrides: Sequence[str]) -> Entry:
-    state, config = state_of(run), read_config(run.path)
-    return Entry(
-        id, group, sweep, str(run.path), tuple(overrides), state.status, state.error, state.result, config
-    )
+    for job in manifest["jobs"]:
+        id, group, overrides = job["id"], job["group"], tuple(job["overrides"])
+        path = paths[id] if id in paths else folder / "jobs" / id
+        state = state_of(opened(path))
+        yield Entry(
+            *(id, group, folder.name, str(path), overrides),
+            *(state.status, state.error, state.result, read_config(path)),
+        )
 
 
 def read_config(folder: Path) -> dict[str, Any]:

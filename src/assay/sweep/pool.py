@@ -81,8 +81,8 @@ def handle_of(started: BaseProcess) -> Handle:
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     def stop(signum: int) -> None:
-        with suppress(ProcessLookupError):  # it has just ended by itself
-            os.kill(started.pid or 0, signum)
+        if started.is_alive() and started.pid is not None:
+            os.kill(started.pid, signum)
 
     return Handle(ended, stop, lambda: kill(started))
 

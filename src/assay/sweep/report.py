@@ -1,20 +1,17 @@
 """What is written of a leaderboard: its cells as text, CSV, Markdown, JSON, and `report.html`.
 
-The page opens offline and holds all it shows. matplotlib takes a second to import: only where it draws.
+The page opens offline and holds all it shows.
 """
-
-from __future__ import annotations
 
 import csv
 import html
 import io
 import json
 import shlex
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -22,15 +19,6 @@ from markupsafe import Markup
 from assay.config.redact import redact_text
 from assay.sweep.grid import quoted
 from assay.sweep.leaderboard import METRICS, Entry, Group, Leaderboard, Row, Spread
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-MOST_GROUPS = 10  # drawn, the best ones: more lines cannot be read
-MOST_BARS = 60
-CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
-Points = Mapping[int, float]  # by step
 
 
 def number(value: float | None, metric: str) -> str:
@@ -155,24 +143,21 @@ def _escaped(cell: str) -> str:
 
 def render(board: Leaderboard, name: str, command: str) -> str:
     """The page as text. All that is a user's is escaped; our own figures alone are not."""
+    from assay.sweep.views import svg_figures  # matplotlib, which takes a second
+
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    drawn = {
-        "Curves": curves(board),
-        f"Keys against {board.metric}": keys_against_metric(board),
-        "Times": times(board),
-    }
     return templates.get_template("report.html.j2").render(
         name=name,
         command=redact_text(command),
         board=board,
         groups=[group_cells(board, group) for group in board.groups],
         rows=[(row_cells(board, row), row.entry, reproduce(row.entry)) for row in board.rows],
-        figures={title: Markup(svg(figure, title)) for title, figure in drawn.items() if figure},
+        figures={title: Markup(svg) for title, svg in svg_figures(board).items()},
         environment=environment(board),
     )
 
@@ -209,111 +194,3 @@ def code_of(git: Mapping[str, Any]) -> str:
     """A commit, and whether the code differed from it."""
     changed = f" with changes {git.get('diff') or ''}".rstrip() if git.get("dirty") else ""
     return f"{str(git['sha'])[:12]}{changed}"
-
-
-def number_in(text: str) -> float | None:
-    """The number that a text is, if it is one."""
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def read_curves(entry: Entry) -> dict[str, Points]:
-    """The curves of a job, from its `metrics.csv`."""
-    file = Path(entry.folder) / "metrics.csv"
-    if not file.is_file():
-        return {}
-    with file.open(newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    return {name: {int(row["step"]): float(row[name]) for row in rows if row.get(name)} for name in CURVES}
-
-
-def band(curves: Sequence[Points]) -> dict[int, tuple[float, float, float]]:
-    """Mean, least and most at each step that all the curves have."""
-    steps = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []
-    at = {step: [curve[step] for curve in curves] for step in steps}
-    return {step: (statistics.fmean(values), min(values), max(values)) for step, values in at.items()}
-
-
-def svg(figure: Figure, salt: str) -> str:
-    """The figure as an `<svg>` element; the same figure gives the same text."""
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
-    text = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none", "font.family": "sans-serif"}):
-        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None})
-    return text.getvalue()[text.getvalue().index("<svg") :]
-
-
-def curves(board: Leaderboard) -> Figure:
-    """Each job as a thin line, the mean of its group as a thick one, between least and most."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 3.8), layout="constrained")
-    groups = [group for group in board.groups if group.completed][:MOST_GROUPS]
-    done = [[one for one in group.entries if one.status == "completed"] for group in groups]
-    points = [[read_curves(one) for one in entries] for entries in done]
-    for axes, name in zip(figure.subplots(1, 2), ("val/loss", "val/accuracy"), strict=True):
-        for at, (entries, jobs) in enumerate(zip(done, points, strict=True)):
-            label = ", ".join(f"{key}={entries[0].value(key)}" for key in board.group_keys) or "all jobs"
-            _draw(axes, [job[name] for job in jobs if job.get(name)], f"C{at}", label)
-        axes.set(xlabel="step", ylabel=name)
-        axes.grid(alpha=0.3)
-    if groups:
-        figure.axes[0].legend(fontsize=8)
-    return figure
-
-
-def _draw(axes: Axes, jobs: Sequence[Points], color: str, label: str) -> None:
-    for job in jobs:
-        axes.plot(list(job), list(job.values()), color=color, linewidth=0.6, alpha=0.5)
-    if bands := band(jobs):
-        mean, low, high = zip(*bands.values(), strict=True)
-        axes.plot(list(bands), mean, "o-", color=color, linewidth=2, markersize=4, label=label)
-        axes.fill_between(list(bands), low, high, color=color, alpha=0.15, linewidth=0)
-
-
-def keys_against_metric(board: Leaderboard) -> Figure | None:
-    """One panel a key: its values along the bottom, each job's metric above; None where there is none."""
-    keys = board.keys[:6]
-    entries = [row.entry for row in board.rows]
-    measured = [(one, value) for one in entries if (value := one.metric(board.metric)) is not None]
-    if not keys or not measured:
-        return None
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 3.4), layout="constrained")
-    for axes, key in zip(figure.subplots(1, len(keys), sharey=True, squeeze=False)[0], keys, strict=True):
-        texts = [one.value(key) for one, _ in measured]
-        numbers = [number for text in texts if (number := number_in(text)) is not None]
-        is_numeric = len(numbers) == len(texts)
-        if is_numeric and min(numbers) > 0 and len(set(numbers)) > 2:
-            axes.set_xscale("log")
-        axes.plot(numbers if is_numeric else texts, [value for _, value in measured], "o", alpha=0.6)
-        axes.set_xlabel(key)
-        axes.margins(x=0.2)
-        axes.grid(alpha=0.3)
-    figure.axes[0].set_ylabel(board.metric)
-    return figure
-
-
-def times(board: Leaderboard) -> Figure | None:
-    """Seconds of each completed job: fitting, and all the rest; None where none completed."""
-    done = [row.entry for row in board.rows if row.entry.status == "completed"][:MOST_BARS][::-1]
-    if not done:
-        return None
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 0.8 + 0.24 * len(done)), layout="constrained")
-    axes = figure.subplots()
-    names = [" ".join(one.value(key) for key in board.keys) or one.id for one in done]
-    fit = [one.result["seconds"]["fit"] or 0.0 for one in done]
-    rest = [one.result["seconds"]["total"] - seconds for one, seconds in zip(done, fit, strict=True)]
-    axes.barh(range(len(done)), fit, label="fitting")
-    axes.barh(range(len(done)), rest, left=fit, color="0.8", label="starting, testing, figures")
-    axes.set_yticks(range(len(done)), names, fontsize=8)
-    axes.set_xlabel("seconds")
-    axes.legend(fontsize=8)
-    return figure

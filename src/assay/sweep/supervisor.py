@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from assay.errors import Interrupted
@@ -62,7 +63,8 @@ class Supervisor:
         """Begin what there is room for; whether any job waits for its turn."""
         waiting = [job for job in self.jobs if not self._stopped and self._waits(job, states, failed)]
         room = max(0, self.engine.at_once - len(self._handles))
-        chosen = [job for job in waiting if room and not is_held(self.sweep.job(job))][:room]
+        free = (job for job in waiting if not is_held(self.sweep.job(job)))
+        chosen = list(islice(free, room))
         handles = self.engine.start([self.task_of(job, job.id in failed) for job in chosen])
         self._handles |= zip([job.id for job in chosen], handles, strict=True)
         return bool(waiting)

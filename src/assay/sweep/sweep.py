@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -49,7 +49,8 @@ def sweep(overrides: Sequence[str]) -> None:
     states = folder.states(jobs)
     failure: RunFailed | Interrupted | None = None
     with stop_requests() as request:
-        if config.dry_run or not all(_is_settled(state, config) for state in states.values()):
+        is_done = folder.manifest and all(_is_settled(state, config) for state in states.values())
+        if config.dry_run or not is_done:
             refuse_any(_problems(jobs, engine), [job.overrides for job in jobs])
             if config.dry_run:
                 return list_jobs(jobs, states, folder, console)
@@ -83,7 +84,7 @@ def _is_settled(state: JobState, config: SweepConfig) -> bool:
 
 def _problems(jobs: Sequence[Job], engine: Engine) -> list[list[Problem]]:
     """Of each job what is wrong with its components; those that are alike are looked at once."""
-    keys = [json.dumps([asdict(job.config)[name] for name in COMPONENTS]) for job in jobs]
+    keys = [json.dumps([getattr(job.config, name) for name in COMPONENTS]) for job in jobs]
     distinct = {key: job.config for key, job in zip(keys, jobs, strict=True)}
     with_files = not (engine.elsewhere or jobs[0].config.sweep.dry_run)
     problems = dict(zip(distinct, problems_of(list(distinct.values()), with_files), strict=True))
@@ -210,7 +211,7 @@ def derive(path: Path, metric: str, direction: str) -> None:
         if all(_text(path / name) == text for name, text in files(board).items()):
             return
         # matplotlib and TensorBoard, only where there is news
-        from assay.sweep.tensorboard import write_views
+        from assay.sweep.views import write_views
 
         write_views(board, path)
         page = render(board, path.name, folder.manifest["command"])

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from assay.sweep.leaderboard import Entry, leaderboard
-from assay.sweep.tensorboard import write_views
+from assay.sweep.views import write_views
 
 RESULT = {"metrics": {"val/accuracy": 0.9}, "seconds": {"fit": 1.0, "total": 2.0}}
 
@@ -34,7 +34,7 @@ def test_the_folders_of_groups_are_those_of_the_sweep_as_it_is(tmp_path: Path) -
 def test_many_keys_make_no_name_that_is_too_long(tmp_path: Path) -> None:
     keys = tuple(f"trainer.a_key_with_a_long_name_{at}={{}}" for at in range(20))
     found = [
-        replace(one, words=(*one.words, *(key.format(one.group) for key in keys)))
+        replace(one, overrides=(*one.overrides, *(key.format(one.group) for key in keys)))
         for one in entries(tmp_path, ("sgd", "adam"))
     ]
     write_views(leaderboard(found), tmp_path)
