@@ -14,7 +14,8 @@ import torch
 
 from assay.bench import main as command
 from assay.bench.main import choose, main, new_folder, raise_failures
-from assay.bench.record import Measurement, Record, Task, load, save
+from assay.bench.record import Measurement, Record, Task
+from assay.bench.session import load, save
 from assay.config.bench_frame import bench_schema
 from assay.config.compose import PROJECT, compose
 from assay.config.judge import judge
