@@ -1,6 +1,10 @@
-"""Our figure for a product against `torch.utils.benchmark`, taken in turn."""
+"""Claims of the core, for a machine that does nothing else: `pytest -n 0 -m full` with this file."""
 
+import subprocess
+import sys
 import time
+from collections import Counter
+from pathlib import Path
 from statistics import median
 
 import pytest
@@ -9,21 +13,61 @@ from torch.utils import benchmark
 from assay.bench import matmul
 from assay.bench.device import Cpu
 from assay.bench.measure import measure
+from assay.bench.session import load
+from assay.bench.views import compared_rows
+from assay.config.compose import PROJECT
 
-SIZE, TURNS = 2048, 8
+SIZE = 2048
+SLOWER_BY_A_FIFTH = "model.width=1536"  # of a network whose time is its matrix products
 
 
-@pytest.mark.full  # a ratio of times: for a machine that does nothing else
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_product_takes_as_long_as_torch_says_it_does(threads: int) -> None:
+def agreement(threads: int, turns: int) -> float:
+    """Our median time of a product over that of `torch.utils.benchmark`, taken in turn."""
     inputs = matmul.Inputs(SIZE, seed=0)
     job = matmul.product_job(inputs, Cpu(), "float32", "torch", threads)
     a, b = inputs.matrices
     timer = benchmark.Timer("a @ b", globals={"a": a, "b": b}, num_threads=threads)
     ours: list[float] = []
     theirs: list[float] = []
-    for _ in range(TURNS):
+    for _ in range(turns):
         theirs.append(timer.blocked_autorange(min_run_time=1.0).median)
         (row,) = measure([job], deadline=time.perf_counter() + 2.0)
         ours.append(row.median_s)
-    assert abs(median(ours) / median(theirs) - 1) < 0.05, (ours, theirs)
+    return median(ours) / median(theirs)
+
+
+def measured(output_dir: Path, seconds: float, *overrides: str) -> Path:
+    """The result of one bench of five fresh processes."""
+    words = ["bench=model", "batch_sizes=[256]", "threads=1", "processes=5", f"seconds={seconds}"]
+    before = set(output_dir.glob("bench/*"))
+    command = [sys.executable, "bench.py", *words, *overrides, f"output_dir={output_dir}"]
+    subprocess.run(command, cwd=PROJECT, check=True, capture_output=True)
+    (path,) = set(output_dir.glob("bench/*")) - before
+    return path
+
+
+def verdicts(output_dir: Path, times: int, seconds: float) -> tuple[Counter[str], Counter[str]]:
+    """What is said of two runs of the same bench, and of one that is a fifth slower."""
+    same, slower = Counter[str](), Counter[str]()
+    for _ in range(times):
+        first, again = (measured(output_dir, seconds, "model.width=1280") for _ in range(2))
+        wider = measured(output_dir, seconds, SLOWER_BY_A_FIFTH)
+        for path, counts in ((again, same), (wider, slower)):
+            old, new = load(first, "compare"), load(path, "compare")
+            said = {row.verdict for row in compared_rows(old.measurements, new.measurements)}
+            counts["SLOWER" if "SLOWER" in said else "FASTER" if "FASTER" in said else "alike"] += 1
+    return same, slower
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_product_takes_as_long_as_torch_says_it_does(threads: int) -> None:
+    assert agreement(threads, turns=8) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+def test_the_same_is_not_told_apart_and_a_fifth_slower_is_always_seen(tmp_path: Path) -> None:
+    same, slower = verdicts(tmp_path, times=10, seconds=15)
+    assert same["alike"] >= 9, same
+    assert slower["SLOWER"] == 10, slower

@@ -14,7 +14,8 @@ import torch
 
 from assay.bench import main as command
 from assay.bench.main import choose, main, new_folder, raise_failures
-from assay.bench.record import Measurement, Record, Task, load, save
+from assay.bench.record import Measurement, Record, Task
+from assay.bench.session import load, save
 from assay.config.explain import PROJECT
 from assay.config.load import load as load_config
 from assay.errors import RunFailed, UserError

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from assay.bench.record import Measurement, Task, merged
+from assay.bench.record import Measurement, Task
+from assay.bench.session import merged
 from assay.bench.views import compared_rows, curves, pivot, rate, rows
 
 RANDOM = np.random.default_rng(0)

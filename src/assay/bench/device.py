@@ -37,9 +37,7 @@ THROTTLE = {
 }
 # what torch raises for a number format that a device lacks, where it is no NotImplementedError
 UNSUPPORTED = re.compile(
-    r"\" not implemented for '"  # the dispatch macro of every kernel
-    r"|CUBLAS_STATUS_NOT_SUPPORTED"
-    r"|^`fused=True` requires all the params"  # an optimizer's fused form
+    r"\" not implemented for '|CUBLAS_STATUS_NOT_SUPPORTED|^`fused=True` requires all the params"
     r"|framework doesn't support|is not supported on MPS$"
 )
 

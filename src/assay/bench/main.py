@@ -22,8 +22,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from assay.bench.device import Accelerator, Cpu, Device
 from assay.bench.hardware import environment
-from assay.bench.record import Record, load, save
-from assay.bench.session import Session
+from assay.bench.record import Record
+from assay.bench.session import Session, load, save
 from assay.bench.views import compared_rows, comparison
 from assay.config.schema import BenchConfig
 from assay.errors import Interrupted, RunFailed, UserError

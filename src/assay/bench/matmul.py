@@ -155,9 +155,8 @@ def _needs(n: int, dtype: torch.dtype, on_host: bool, made: bool) -> int:
 def _with_time(job: Job, record: Record) -> Job:
     """The job with the time that its own smaller sizes predict."""
     task = job.task
-    known = record.ok(
-        what="matmul", by=task.by, device=task.device, precision=task.precision, threads=task.threads
-    )
+    same = {"by": task.by, "device": task.device, "precision": task.precision, "threads": task.threads}
+    known = record.ok(what="matmul", **same)
     if not known or task.flop is None:
         return job
     largest = max(known, key=lambda m: m.task.size or 0)
@@ -214,7 +213,11 @@ def report(record: Record) -> Report:
     ]
     lines += record.absences
     lines += [f"{gpu} beats the CPU, {crossing(ways)}" for gpu, ways in crossings.items()]
-    lines += [_sustained_line(run) for run in sustained]
+    lines += [
+        f"{run['device']} at {run['size']} for {run['seconds']:.1f} s back to back: "
+        f"burst {flops(run['burst_tflops'])}, sustained {flops(run['sustained_tflops'])}"
+        for run in sustained
+    ]
     extra = {"of peak": share, "error": lambda m: str(m.check or "")}
     titles = ", ".join(f"{name}: {title}" for name, title in record.titles.items())
     tables = (
@@ -236,13 +239,10 @@ def report(record: Record) -> Report:
     return Report(tuple(lines), tables, figures, summary)
 
 
-def best_cpu(found: Sequence[Measurement]) -> Measurement | None:
+def best_cpu(among: Sequence[Measurement]) -> Measurement | None:
     """Torch on the CPU in float32 with the thread count that is fastest."""
-    ours = [
-        m
-        for m in found
-        if m.ok and (m.task.device, m.task.by, m.task.precision) == ("cpu", "torch", "float32")
-    ]
+    wanted = ("cpu", "torch", "float32")
+    ours = [m for m in among if m.ok and (m.task.device, m.task.by, m.task.precision) == wanted]
     return min(ours, key=time_of, default=None)
 
 
@@ -287,14 +287,6 @@ def _sustained(m: Measurement) -> dict[str, Any]:
         "burst_tflops": flop / median(m.times[:count]) / 1e12,
         "sustained_tflops": flop / median(m.times[len(m.times) // 2 :]) / 1e12,
     }
-
-
-def _sustained_line(run: dict[str, Any]) -> str:
-    burst, sustained = run["burst_tflops"], run["sustained_tflops"]
-    return (
-        f"{run['device']} at {run['size']} for {run['seconds']:.1f} s back to back: burst {flops(burst)}, "
-        f"sustained {flops(sustained)} ({100 * (sustained / burst - 1):+.1f} %)"
-    )
 
 
 def _sustained_figures(record: Record) -> list[Figure]:

@@ -16,18 +16,12 @@ from typing import Any
 
 from assay.bench import statistics
 from assay.bench.device import Device, cpu_threads, is_out_of_memory, is_unsupported, matmul_precision
-from assay.bench.record import Check, Limit, Measurement, Reading, Task
+from assay.bench.record import Check, Limit, Measurement, Reading, Task, skipped, with_verdict
 from assay.report import in_bytes
 
 WARM_SHARE = 0.3  # of a job's fair part of the time
 ASKED = 3  # times, before a device is said to be late
 LATE_S = 1e-3  # that reading one value may take
-TOLERANCE = 1.05  # a card can pass its data sheet a little
-UNREAD_CLOCK = 1.3  # and so much where its clock could not be read: no card boosts further
-CLOCKS_APART = 0.10  # wall clock against events, relative
-CLOCKS_FLOOR_S = 100e-6  # starting and waiting cost this much: no disagreement
-CLOCK_DROP = 0.05
-BUSY = 0.15  # share of the CPU that other programs take, from which on a time is not to be relied on
 Call = Callable[[], Any]
 Keep = Callable[[list[Measurement]], None]
 
@@ -272,45 +266,3 @@ def _timed(job: Job, call: Call, calls: int) -> tuple[float, float | None, Any]:
     device.synchronize()
     wall = device.now() - start
     return wall, None if first is None else device.between(first, last), output
-
-
-def skipped(task: Task, reason: str) -> Measurement:
-    return Measurement(task, status="skipped", reason=reason)
-
-
-def with_verdict(raw: Measurement) -> Measurement:
-    """The measurement with its verdict: invalid where faster than the device can be, warned where odd."""
-    raw = replace(raw, warnings=(*raw.warnings, *_warnings(raw)))
-    share, limit, largest = raw.of_limit, raw.limit, raw.largest_rate
-    if share is None or limit is None or largest is None or not limit.bound:
-        return raw
-    clock_read = limit.clock_mhz is None or any(reading.clock_mhz for reading in raw.readings)
-    if share <= (TOLERANCE if clock_read else UNREAD_CLOCK):
-        return raw
-    scale, unit = (1e12, "TFLOP/s") if limit.unit == "FLOP/s" else (1e9, "GB/s")
-    rates = f"{share * largest / scale:.4g} {unit}, its peak is {largest / scale:.4g} {unit}"
-    reason = f"faster than the device can be: {rates}; was it synchronized?"
-    return replace(raw, status="invalid", reason=reason)
-
-
-def _warnings(raw: Measurement) -> list[str]:
-    told: list[str] = []
-    if raw.event_s:
-        wall, event = median(raw.wall_s), median(raw.event_s)
-        apart = abs(wall - event)
-        if apart > CLOCKS_APART * wall and apart * raw.calls > CLOCKS_FLOOR_S:
-            told.append(f"clocks disagree: wall {wall:.3g} s, events {event:.3g} s a call")
-    reasons = sorted({reason for reading in raw.readings for reason in reading.throttle})
-    if reasons:
-        told.append(f"throttled: {', '.join(reasons)}")
-    clocks = [reading.clock_mhz for reading in raw.readings if reading.clock_mhz]
-    if raw.task.device != "cpu" and clocks and min(clocks) < (1 - CLOCK_DROP) * max(clocks):
-        told.append(f"clock fell from {max(clocks):.0f} to {min(clocks):.0f} MHz")
-    if far := raw.outliers:
-        told.append(f"{len(far)} of {len(raw.times)} are outliers")
-    if reason := statistics.too_few(raw.groups):
-        told.append(reason)
-    there = sum(reading.cpu_s for reading in raw.readings)
-    if there and (busy := sum(reading.others_s for reading in raw.readings) / there) > BUSY:
-        told.append(f"under load: others used {100 * busy:.0f} % of the CPU")
-    return told

@@ -3,20 +3,23 @@
 `result.json` is the record; everything else that a bench says is derived from it.
 """
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from statistics import median
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
 from assay.bench import statistics
 from assay.bench.statistics import Interval, Ratio
-from assay.errors import UserError
-from assay.training.atomic import write_durably
 
+TOLERANCE = 1.05  # a card can pass its data sheet a little
+UNREAD_CLOCK = 1.3  # and so much where its clock could not be read: no card boosts further
+CLOCKS_APART = 0.10  # wall clock against events, relative
+CLOCKS_FLOOR_S = 100e-6  # starting and waiting cost this much: no disagreement
+CLOCK_DROP = 0.05
+BUSY = 0.15  # share of the CPU that other programs take, from which on a time is not to be relied on
 Status = Literal["ok", "invalid", "skipped"]
 
 
@@ -208,30 +211,6 @@ class Record:
         ]
 
 
-def merged(before: Sequence[Measurement], after: Sequence[Measurement]) -> tuple[Measurement, ...]:
-    """The rows of earlier processes and of one more; of a row that only some could time, those times."""
-    rows = {m.task.key: m for m in before}
-    for m in after:
-        rows[m.task.key] = _joined(rows[m.task.key], m) if m.task.key in rows else m
-    return tuple(rows.values())
-
-
-def _joined(one: Measurement, other: Measurement) -> Measurement:
-    if one.status == "invalid" or not other.times:
-        return one
-    if other.status == "invalid" or not one.times:
-        return other
-    return replace(
-        one,
-        wall_s=one.wall_s + other.wall_s,
-        event_s=one.event_s + other.event_s,
-        parts_s={name: times + other.parts_s[name] for name, times in one.parts_s.items()},
-        per_process=tuple(len(times) for times in (*one.groups, *other.groups)),
-        readings=one.readings + other.readings,
-        warnings=tuple(dict.fromkeys(one.warnings + other.warnings)),
-    )
-
-
 def to_json(measurement: Measurement) -> dict[str, Any]:
     """The raw fields, and the derived ones that readers of `result.json` want."""
     derived: dict[str, Any] = {"key": measurement.task.key}
@@ -256,26 +235,43 @@ def from_json(raw: Mapping[str, Any]) -> Measurement:
     return TypeAdapter(Measurement).validate_python(given)
 
 
-def save(record: Record, folder: Path, **more: Any) -> None:
-    """Replace the folder's `result.json` whole; the folder is made with it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    plain = {name: value for name, value in vars(record).items() if name != "measurements"}
-    rows = [to_json(m) for m in record.measurements]
-    text = json.dumps(plain | more | {"measurements": rows}, indent=1, allow_nan=False)
-    write_durably(folder / "result.json", text.encode())
+def skipped(task: Task, reason: str) -> Measurement:
+    return Measurement(task, status="skipped", reason=reason)
 
 
-def load(name: str | Path, key: str) -> Record:
-    """The record in a folder or file that `key` names. Raises `UserError` where there is none."""
-    path = Path(name)
-    path = path / "result.json" if path.is_dir() else path
-    needed = "\n  a result.json of a bench or its folder is needed"
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        rows = tuple(from_json(row) for row in raw["measurements"])
-        given = {name: raw[name] for name in vars(Record()) if name in raw}
-        return TypeAdapter(Record).validate_python(given | {"measurements": rows})
-    except OSError as error:
-        raise UserError(f"{key}: {name} cannot be read: {error.strerror}{needed}") from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{key}: {name} is no result of a bench{needed}") from None
+def with_verdict(raw: Measurement) -> Measurement:
+    """The measurement with its verdict: invalid where faster than the device can be, warned where odd."""
+    raw = replace(raw, warnings=(*raw.warnings, *_warnings(raw)))
+    share, limit, largest = raw.of_limit, raw.limit, raw.largest_rate
+    if share is None or limit is None or largest is None or not limit.bound:
+        return raw
+    clock_read = limit.clock_mhz is None or any(reading.clock_mhz for reading in raw.readings)
+    if share <= (TOLERANCE if clock_read else UNREAD_CLOCK):
+        return raw
+    scale, unit = (1e12, "TFLOP/s") if limit.unit == "FLOP/s" else (1e9, "GB/s")
+    rates = f"{share * largest / scale:.4g} {unit}, its peak is {largest / scale:.4g} {unit}"
+    reason = f"faster than the device can be: {rates}; was it synchronized?"
+    return replace(raw, status="invalid", reason=reason)
+
+
+def _warnings(raw: Measurement) -> list[str]:
+    told: list[str] = []
+    if raw.event_s:
+        wall, event = median(raw.wall_s), median(raw.event_s)
+        apart = abs(wall - event)
+        if apart > CLOCKS_APART * wall and apart * raw.calls > CLOCKS_FLOOR_S:
+            told.append(f"clocks disagree: wall {wall:.3g} s, events {event:.3g} s a call")
+    reasons = sorted({reason for reading in raw.readings for reason in reading.throttle})
+    if reasons:
+        told.append(f"throttled: {', '.join(reasons)}")
+    clocks = [reading.clock_mhz for reading in raw.readings if reading.clock_mhz]
+    if raw.task.device != "cpu" and clocks and min(clocks) < (1 - CLOCK_DROP) * max(clocks):
+        told.append(f"clock fell from {max(clocks):.0f} to {min(clocks):.0f} MHz")
+    if far := raw.outliers:
+        told.append(f"{len(far)} of {len(raw.times)} are outliers")
+    if reason := statistics.too_few(raw.groups):
+        told.append(reason)
+    there = sum(reading.cpu_s for reading in raw.readings)
+    if there and (busy := sum(reading.others_s for reading in raw.readings) / there) > BUSY:
+        told.append(f"under load: others used {100 * busy:.0f} % of the CPU")
+    return told

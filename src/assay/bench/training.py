@@ -15,6 +15,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from io import StringIO
+from itertools import product
 from statistics import median
 from typing import Any, cast, final
 
@@ -41,8 +42,8 @@ from assay.report import Figure, Report, seconds
 from assay.run.run import run_new
 from assay.run.signals import StopRequest
 
-TITLES = {"bare": "bare loop", "assay": "assay", "stock": "stock Lightning", "textbook": "DataLoader loop"}
 SAME_WEIGHTS = {"bare", "assay"}
+PARTS = {"epoch": "an epoch's training", "fit": "the whole fit with validation and checkpoints"}
 TRAIN_SAMPLES = 55_000
 VALIDATION_BATCH = 1_000
 Batch = tuple[Tensor, Tensor]
@@ -69,11 +70,12 @@ def measure(config: TrainingConfig, session: Session) -> None:
 
 def _jobs(config: TrainingConfig, session: Session, optimizer: str, batch_size: int) -> list[Job]:
     threads = max(session.cpu_threads(config.threads))
-    train = train_config(
+    overrides = [
         f"optimizer={optimizer}", "scheduler=none", "device=cpu", f"data.batch_size={batch_size}",
         f"seed={config.seed}", f"device.threads={threads}", "stages=[fit]",
         f"trainer.max_epochs={config.epochs}",
-    )  # fmt: skip
+    ]  # fmt: skip
+    train = judge(TrainConfig, compose("train", overrides))
     reference: dict[str, Tensor] = {}
 
     def own_times(arm: str, fit: Fit) -> dict[str, float]:
@@ -96,17 +98,12 @@ def _jobs(config: TrainingConfig, session: Session, optimizer: str, batch_size: 
     ]
 
 
-def train_config(*overrides: str) -> TrainConfig:
-    config: TrainConfig = load("train", overrides).config
-    return config
-
-
 def bare(config: TrainConfig) -> Callable[[], Fit]:
     """The reference: tensors in memory and the five lines of the cycle."""
     train, val = _tensors(config, "train"), _tensors(config, "val")
 
     def fit() -> Fit:
-        batches = _Batches(*train, _batch_size(config), config.seed)
+        batches = _Batches(*train, config.data["batch_size"], config.seed)
         return _cycle(config, batches, _Batches(*val, VALIDATION_BATCH, None))
 
     return fit
@@ -114,7 +111,8 @@ def bare(config: TrainConfig) -> Callable[[], Fit]:
 
 def textbook(config: TrainConfig) -> Callable[[], Fit]:
     """The loop of the tutorials: a torchvision data set with transforms in a shuffling DataLoader."""
-    source = MNIST(str(config.data["root"]), _batch_size(config), config.data["val_size"], in_memory=False)
+    root, size, val_size = (config.data[key] for key in ("root", "batch_size", "val_size"))
+    source = MNIST(str(root), size, val_size, in_memory=False)
     batches = DataLoader(source.dataset("train"), batch_size=source.batch_size, shuffle=True)
     return partial(_cycle, config, batches, DataLoader(source.dataset("val"), batch_size=VALIDATION_BATCH))
 
@@ -132,7 +130,7 @@ def _cycle(config: TrainConfig, batches: Iterable[Batch], validation: Iterable[B
             optimizer.zero_grad()
         epochs.append(time.perf_counter() - epoch_began)
         _validate(model, validation)
-    return Fit(epochs, time.perf_counter() - began, _weights(model))
+    return Fit(epochs, time.perf_counter() - began, model.state_dict())
 
 
 def assay(config: TrainConfig) -> Callable[[], Fit]:
@@ -158,7 +156,7 @@ def stock(config: TrainConfig) -> Callable[[], Fit]:
         model, optimizer = _start(config)
         began = time.perf_counter()
         module = _StockModule(model, optimizer)
-        batches = _Batches(*train, _batch_size(config), config.seed)
+        batches = _Batches(*train, config.data["batch_size"], config.seed)
         with (
             tempfile.TemporaryDirectory() as folder,
             redirect_stdout(StringIO()),
@@ -173,7 +171,7 @@ def stock(config: TrainConfig) -> Callable[[], Fit]:
                 log_every_n_steps=min(50, len(batches)),  # 50 is the default, refused for shorter epochs
             )
             trainer.fit(module, batches, _Batches(*val, VALIDATION_BATCH, None))
-        return Fit(module.epoch_s, time.perf_counter() - began, _weights(model))
+        return Fit(module.epoch_s, time.perf_counter() - began, model.state_dict())
 
     return fit
 
@@ -236,10 +234,6 @@ class _Batches:
             yield self.features.index_select(0, indices), self.labels.index_select(0, indices)
 
 
-def _batch_size(config: TrainConfig) -> int:
-    return config.data["batch_size"]
-
-
 def _tensors(config: TrainConfig, split: Split) -> Batch:
     source: Source = build(config.data, "data", seed=config.seed)
     source.prepare()
@@ -264,38 +258,25 @@ def _validate(model: nn.Module, batches: Iterable[Batch]) -> None:
     model.train()
 
 
-def _weights(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
 def report(record: Record) -> Report:
     """Assay's two ratios first."""
     lines: list[str] = []
-    for m in record.ok(by="assay"):
-        case = f"{m.task.what.removeprefix('fit ')}, batch {m.task.size}"
-        parts = {"epoch": "an epoch's training", "fit": "the whole fit with validation and checkpoints"}
-        ratios = {part: _times_bare(m, part, record) for part in parts}
-        lines += [
-            f"{case}: {parts[part]} takes {ratio} times the bare loop's"
-            for part, ratio in ratios.items()
-            if ratio
-        ]
+    for m, part in product(record.ok(by="assay"), PARTS):
+        if ratio := _times_bare(m, part, record):
+            case = f"{m.task.what.removeprefix('fit ')}, batch {m.task.size}"
+            lines.append(f"{case}: {PARTS[part]} takes {ratio} times the bare loop's")
     different = dict.fromkeys(record.details["different_weights"])
     compared = {m.task.by for m in record.ok()} >= SAME_WEIGHTS
     if compared and not different:
         lines.append("Assay and the bare loop end in the same weights, bit for bit")
     extra: dict[str, Cell] = {
         "an epoch": lambda m: seconds(median(m.parts_s["epoch"])),
-        "a step": lambda m: (
-            f"{median(m.parts_s['epoch']) / -(-TRAIN_SAMPLES // (m.task.size or 1)) * 1e6:.0f} us"
-        ),
+        "a step": lambda m: seconds(median(m.parts_s["epoch"]) / -(-TRAIN_SAMPLES // (m.task.size or 1))),
         "epoch, times bare": lambda m: _times_bare(m, "epoch", record),
         "fit, times bare": lambda m: _times_bare(m, "fit", record),
     }
     table = rows(f"training, {record.details['epochs']} epochs a time", record.measurements, extra)
-    bars = {
-        f"{m.task.what} {m.task.size}: {TITLES[m.task.by]}": median(m.parts_s["epoch"]) for m in record.ok()
-    }
+    bars = {f"{m.task.what} {m.task.size}: {m.task.by}": median(m.parts_s["epoch"]) for m in record.ok()}
     figure = Figure("epoch", "one epoch of MNIST, 784-128-10", "", "seconds", bars=bars, logarithmic=False)
     failures = tuple(f"{case}: Assay and the bare loop end in different weights" for case in different)
     return Report(tuple(lines), (table,), (figure,), failures=failures)

@@ -50,7 +50,7 @@ def rows(
     extra: Mapping[str, Cell] | None = None,
     screen: bool = True,
 ) -> Table:
-    """One line a measurement; what is wrong has no time. On the screen, what all rows share is in the title."""
+    """One line a measurement; what is wrong has no time. On the screen the title has what all rows share."""
     timed: dict[str, Cell] = {"time": lambda m: seconds(m.median_s), "95 % interval": spread, "rate": rate}
     cells: dict[str, Cell] = {
         "what": lambda m: m.task.what if m.task.size is None else f"{m.task.what} {m.task.size}",
