@@ -15,7 +15,7 @@ from assay.bench.device import Cpu
 from assay.bench.measure import measure
 from assay.bench.session import load
 from assay.bench.views import compared_rows
-from assay.config.compose import PROJECT
+from assay.config.explain import PROJECT
 
 SIZE = 2048
 SLOWER_BY_A_FIFTH = "model.width=1536"  # of a network whose time is its matrix products

@@ -22,17 +22,17 @@ def train(
 ) -> int:
     """`python train.py words`, as another user if `uid` is given; the exit code."""
     os.environ.update(env or {})
-    from assay.run.run import run
-    from tests.runs import config, exit_code
+    from assay import cli
+    from assay.run import run
 
-    judged = config(*words)
+    assert run  # imported as the user who may read it
     if uid is not None:  # not before: the interpreter's own files may be another user's
         codecs.lookup("hex")
         os.setgroups([])
         os.setgid(uid)
         os.setuid(uid)
     install(fault or {})
-    return exit_code(lambda: run(judged, list(words)))
+    return cli.train(list(words))
 
 
 def install(fault: Mapping[str, Any]) -> None:

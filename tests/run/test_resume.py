@@ -11,18 +11,16 @@ import pytest
 import torch
 from torch import nn
 
-from assay.config.load import plain
+from assay.config.load import as_plain
 from assay.errors import CannotResume, UserError
+from assay.run.earlier import requeued, resumable
 from assay.run.folder import RunFolder, versions
 from assay.run.process import this_process
 from assay.run.resume import (
     checkpoint_file,
     load_weights,
-    requeued,
     restore_files,
-    resumable,
     resume_point,
-    stored_run,
 )
 from assay.training.checkpoint import copy_checkpoint, load_verified, previous, save_checkpoint, saved_step
 from assay.training.history import History
@@ -32,7 +30,7 @@ from tests.runs import config
 
 def save(folder: RunFolder, step: int, best: int | None) -> Path:
     recorder = asdict(History(best={} if best is None else {"step": best}))
-    metadata = {"format": FORMAT, "config": plain(config()), "versions": versions()}
+    metadata = {"format": FORMAT, "config": as_plain(config()), "versions": versions()}
     state: dict[str, Any] = {
         "state_dict": {}, "global_step": step, "assay": metadata, "callbacks": {"Recorder": recorder},
     }  # fmt: skip
@@ -116,20 +114,19 @@ def test_what_has_diverged_would_again(tmp_path: Path) -> None:
 def test_only_a_requeued_job_goes_on_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the job's id and the very words; what was completed before is not run again."""
     folder = made(tmp_path, slurm_job="12")
-    judged = config(f"output_dir={tmp_path}")
+    asked = config(f"output_dir={tmp_path}")
     monkeypatch.delenv("SLURM_RESTART_COUNT", raising=False)
     monkeypatch.setenv("SLURM_JOB_ID", "12")
-    assert requeued(judged, ["seed=1"]) is None
+    assert requeued(asked, ["seed=1"]) is None
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    found = requeued(judged, ["seed=1"])
+    found = requeued(asked, ["seed=1"])
     assert found is not None and found.path == folder.path
-    assert stored_run(judged, ["seed=1"]) != (judged, None)
-    assert requeued(judged, ["seed=2"]) is None
+    assert requeued(asked, ["seed=2"]) is None
     folder.update(status="completed")
-    found = requeued(judged, ["seed=1"])
+    found = requeued(asked, ["seed=1"])
     assert found is not None and found.status == "completed"
     shutil.rmtree(folder.path)
-    assert requeued(judged, ["seed=1"]) is None
+    assert requeued(asked, ["seed=1"]) is None
 
 
 def test_the_best_of_a_run_comes_first(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def _jobs(config: TrainingConfig, session: Session, optimizer: str, batch_size: 
         f"seed={config.seed}", f"device.threads={threads}", "stages=[fit]",
         f"trainer.max_epochs={config.epochs}",
     ]  # fmt: skip
-    train = judge(TrainConfig, compose("train", overrides))
+    train: TrainConfig = load("train", overrides).config
     reference: dict[str, Tensor] = {}
 
     def own_times(arm: str, fit: Fit) -> dict[str, float]:
