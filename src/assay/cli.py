@@ -78,13 +78,17 @@ def _train(words: Sequence[str]) -> None:
         sweep(overrides)
     else:
         from assay.config.load import load
+        from assay.config.messages import InvalidConfig
         from assay.run.earlier import find_earlier
 
         loaded = load("train", overrides, find_earlier)
-        os.environ.update(loaded.environment)  # before torch reads it
+        os.environ.update(loaded.composed.environment)  # before torch reads it
         from assay.run.run import run  # torch and Lightning take seconds
 
-        run(loaded.config, overrides)
+        try:
+            run(loaded.config, overrides)
+        except InvalidConfig as error:  # of a component: only now is its class looked at
+            raise loaded.placed(error.problems) from error
 
 
 def _bench(words: Sequence[str]) -> None:
@@ -96,7 +100,7 @@ def _bench(words: Sequence[str]) -> None:
 
     jobs = expand(overrides, "product") if flags.multirun else [tuple(overrides)]
     loaded = [load("bench", job) for job in jobs]
-    os.environ.update(loaded[0].environment)
+    os.environ.update(loaded[0].composed.environment)
     from assay.bench.main import main
 
     for job, one in zip(jobs, loaded, strict=True):
@@ -160,13 +164,13 @@ def _shown(name: str, flags: Namespace, overrides: Sequence[str]) -> bool:
 def _by_hydra(name: str, flags: Namespace, overrides: Sequence[str]) -> None:
     """What Hydra itself shows, from the words in `sys.argv`; it runs nothing then."""
     from assay.config.compose import CONF, compose, composing
-    from assay.config.messages import refuse
+    from assay.config.messages import InvalidConfig
 
     if not flags.shell_completion:
         with composing():
             problems = compose(name, overrides)[1]
         if problems:
-            raise refuse(problems)
+            raise InvalidConfig(problems)
     elif sys.argv[0].endswith(".py") and any("install" in word for word in overrides):
         raise UserError(
             f'completion is for the command assay-{name}: eval "$(assay-{name} -sc install=bash)"'

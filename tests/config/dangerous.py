@@ -31,7 +31,7 @@ DANGEROUS: tuple[dict[str, Any], ...] = (
     _node("torch.nn.parallel.distributed.os.system", command="touch pwned"),
     _node("torch.optim.lr_scheduler.warnings.sys.exit", status=0),
     _node("assay.data.images.psutil.os.system", command="touch pwned"),
-    _node("assay.data.files.shutil.os.system", command="touch pwned"),
+    _node("assay.data.files.gzip.os.system", command="touch pwned"),
     _node("assay.training.durable.write_durably", path="pwned", data="x"),
     _node("pytorch_lightning.callbacks.model_checkpoint.os.system", command="touch pwned"),
     _node("pytorch_lightning.callbacks.model_checkpoint.shutil.rmtree", path="x"),

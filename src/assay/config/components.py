@@ -21,7 +21,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 
-from assay.config.messages import Annotation, Problem, nearest, refuse, show
+from assay.config.messages import Annotation, InvalidConfig, Problem, nearest, show
 from assay.config.validate import validate
 from assay.errors import UserError
 
@@ -225,7 +225,7 @@ def build(node: Mapping[str, Any] | None, key: str, **supplied: Any) -> Any:
     try:
         target = resolve_target(node["_target_"])
     except TargetError as error:
-        raise refuse([_target_problem(key, node["_target_"], error)]) from None
+        raise InvalidConfig([_target_problem(key, node["_target_"], error)]) from None
     annotations, _, open_ended = signature(target)
     arguments = {name: _built(value, f"{key}.{name}") for name, value in node.items() if name != "_target_"}
     ours = {n: value for n, value in supplied.items() if n not in node and (n in annotations or open_ended)}
@@ -236,7 +236,7 @@ def build(node: Mapping[str, Any] | None, key: str, **supplied: Any) -> Any:
     except Exception as error:
         if not _refuses(error, str(node["_target_"])):
             raise
-        raise refuse([_refusal(error, node, key)]) from error
+        raise InvalidConfig([_refusal(error, node, key)]) from error
 
 
 def _built(value: Any, key: str) -> Any:

@@ -34,7 +34,7 @@ from assay.config.explain import (
     unreadable,
     value_at,
 )
-from assay.config.messages import Problem, refuse, show
+from assay.config.messages import InvalidConfig, Problem, show
 from assay.errors import UserError
 
 # what composing can raise for reasons that lie in the YAML files
@@ -162,7 +162,7 @@ def _choose(config_name: str, chosen: tuple[str, ...], folders: Sequence[Path]) 
     try:
         whole = _chosen(config_name, chosen)
     except COMPOSITION as error:
-        raise refuse([bad_file(error, chosen, folders)]) from None
+        raise InvalidConfig([bad_file(error, chosen, folders)]) from None
     config = OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
     OmegaConf.set_struct(config, True)
     return config, OmegaConf.to_container(whole.hydra, resolve=False)

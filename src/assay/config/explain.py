@@ -154,7 +154,8 @@ def shown(path: Path) -> str:
 
 
 def reason(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip().strip(":")]
+    lines = [line for line in lines if not line.endswith("composing config:")]  # it names the file alone
     text = lines[0] if lines else type(error).__name__
     if "DictConfig with ListConfig" in text:
         return "a list stands where keys with values are needed"
@@ -177,7 +178,7 @@ def bad_file(error: Exception, chosen: Sequence[str], folders: Sequence[Path]) -
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         return Problem("", f"{mark.name}:{mark.line + 1}: this is no YAML: {error.problem}")
-    cause = error.__cause__ if error.__cause__ and not str(error).strip() else error
+    cause = error.__cause__ or error
     said = f"{error} {error.__cause__}"
     blamed = [word for word in chosen if key_of(word) in said and "." in key_of(word)]
     blamed += [shown(path) for _, path in files if path.stem in said]

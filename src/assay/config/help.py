@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from assay.config.compose import compose, composing
 from assay.config.explain import CONF, options, value_at
-from assay.config.messages import Annotation, bare, branches, describe, note, refuse, show
+from assay.config.messages import Annotation, InvalidConfig, bare, branches, describe, note, show
 from assay.config.schema import BENCHES, TrainConfig
 from assay.config.validate import fields, resolved
 from assay.errors import UserError
@@ -113,7 +113,7 @@ def config_text(config_name: str, words: Sequence[str], part: str, package: str 
         composed, problems = compose(config_name, words)
         problems += resolved(composed.config)[1] if resolve else []
         if problems:
-            raise refuse(problems)
+            raise InvalidConfig(problems)
         shown: Any = composed.config
         if part != "job":
             shown = hydra_compose(config_name, list(words), return_hydra_config=True)

@@ -7,7 +7,7 @@ What is the same run, and what a resumed run may have otherwise, is decided by t
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from assay.config.components import build, component_keys, component_problems
 from assay.config.compose import Composed, compose, composing
 from assay.config.explain import PROJECT, file_of, groups, key_of, keys_of, value_at
-from assay.config.messages import Problem, refuse, show
+from assay.config.messages import InvalidConfig, Problem, show
 from assay.config.names import inside, local_path
 from assay.config.redact import REDACTED
 from assay.config.schema import BENCHES, BenchConfig, TrainConfig
@@ -49,8 +49,12 @@ class Loaded:
     """A config that may be run, and what else the words ask of Hydra."""
 
     config: Any  # TrainConfig, or the BenchConfig of the bench that was chosen
-    launcher: Mapping[str, Any]
-    environment: Mapping[str, str]
+    composed: Composed
+    words: Sequence[str]
+
+    def placed(self, problems: Iterable[Problem]) -> InvalidConfig:
+        """The problems with the files that their keys come from, unless the command line said them."""
+        return InvalidConfig(_placed(list(problems), self.composed, self.words))
 
 
 def load(config_name: str, words: Sequence[str], find: Find | None = None) -> Loaded:
@@ -58,7 +62,7 @@ def load(config_name: str, words: Sequence[str], find: Find | None = None) -> Lo
     with composing():
         loaded, problems = load_job(config_name, words, find)
     if loaded is None:
-        raise refuse(problems)
+        raise InvalidConfig(problems)
     return loaded
 
 
@@ -101,7 +105,7 @@ def load_job(
         config = replace(config, resume=str(earlier[0][0]))  # `last` stood for it
     if config_name == "train" and config.sweep.name is not None:
         inside(Path(config.output_dir) / "sweeps", config.sweep.name, "sweep.name")
-    return Loaded(config, composed.launcher, composed.environment), []
+    return Loaded(config, composed, words), []
 
 
 def check_components(config: TrainConfig | BenchConfig) -> None:
@@ -109,7 +113,7 @@ def check_components(config: TrainConfig | BenchConfig) -> None:
     plain = as_plain(config)
     problems = [one for key in component_keys(plain) for one in component_problems(value_at(plain, key), key)]
     if problems:
-        raise refuse(problems)
+        raise InvalidConfig(problems)
 
 
 def trial_problems(plain: Mapping[str, Any]) -> list[Problem]:
@@ -242,7 +246,7 @@ def saved_config(folder: Path) -> TrainConfig:
     config, problems = validate(TrainConfig, plain)
     problems = [*_secrets(plain, "without {} it cannot be run again"), *problems]
     if problems:
-        raise UserError(f"{folder / 'config.yaml'} is refused:\n{refuse(problems)}")
+        raise UserError(f"{folder / 'config.yaml'} is refused:\n{InvalidConfig(problems)}")
     return config
 
 

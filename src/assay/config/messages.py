@@ -2,7 +2,7 @@
 
 import re
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from difflib import SequenceMatcher, get_close_matches
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
@@ -78,11 +78,14 @@ class Problem:
         return "\n  ".join([first, *self.notes[:3]])
 
 
-def refuse(problems: Iterable[Problem]) -> UserError:
-    """All problems as one error to raise, each said once (the jobs of a sweep share most of theirs)."""
-    texts = list(dict.fromkeys(problem.text for problem in problems))
-    head = [f"{len(texts)} problems:"] if len(texts) > 1 else []
-    return UserError("\n".join([*head, *texts]))
+class InvalidConfig(UserError):
+    """All problems of a config, each said once: the jobs of a sweep share most of theirs."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        texts = list(dict.fromkeys(problem.text for problem in problems))
+        head = [f"{len(texts)} problems:"] if len(texts) > 1 else []
+        super().__init__("\n".join([*head, *texts]))
 
 
 def hint(key: str) -> str | None:

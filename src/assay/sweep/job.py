@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from assay.config.compose import composing
 from assay.config.load import Loaded, as_plain, config_id, group_id, load_job
-from assay.config.messages import Problem, refuse
+from assay.config.messages import InvalidConfig, Problem
 from assay.config.names import inside
 from assay.config.redact import redact, redact_text
 from assay.config.schema import TrainConfig
@@ -102,7 +102,7 @@ def plan(overrides: Sequence[str]) -> Plan:
     _refuse_repeated(jobs)
     _refuse_unmeasured(jobs)
     name = jobs[0].config.sweep.name or grid_name(grid, ids)
-    return Plan(name, jobs, loaded[0].launcher, loaded[0].environment)
+    return Plan(name, jobs, loaded[0].composed.launcher, loaded[0].composed.environment)
 
 
 def _refuse_repeated(jobs: Sequence[Job]) -> None:
@@ -143,7 +143,7 @@ def refuse_any(problems: Sequence[Sequence[Problem]], jobs: Sequence[Sequence[st
             where.setdefault(problem.text, (problem, []))[1].append(at)
     if where:
         keys = swept_keys(jobs)
-        raise refuse(_in_jobs(problem, numbers, jobs, keys) for problem, numbers in where.values())
+        raise InvalidConfig([_in_jobs(problem, numbers, jobs, keys) for problem, numbers in where.values()])
 
 
 def _in_jobs(
