@@ -21,7 +21,7 @@ from tests.regression import EPOCH, Done, Shell, contents, own_model, python_pat
 from tests.runs import result
 
 VIEWS = ("figures", "events.out.tfevents", "report.html", "tensorboard")  # nothing reads them back
-NESTED = "[" * 50_000
+NESTED = "[" * 3_000
 # contents of the right format that nobody wrote
 WRONG: dict[str, tuple[str, ...]] = {
     ".json": (

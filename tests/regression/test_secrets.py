@@ -31,7 +31,7 @@ def written(folder: Path) -> list[str]:
     ]
 
 
-def test_a_number_named_like_a_secret_is_kept_and_the_run_can_be_resumed(shell: Shell, conf: Path) -> None:
+def test_a_number_named_like_a_secret_is_kept_and_the_run_can_be_resumed(shell: Shell) -> None:
     own = str(own_model(shell.folder / "own", ATTENTION))
     run = shell.run(*OWN, "+model.key_dim=6", "+model.token_rate=0.25", code=143, fault=STOP, own_code=own)
     assert (config(run)["model"]["key_dim"], config(run)["model"]["token_rate"]) == (6, 0.25)
