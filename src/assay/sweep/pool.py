@@ -57,9 +57,14 @@ def process(log: Path | None, function: Callable[..., None], *args: Any) -> Base
     resource_tracker.ensure_running()  # started later, it would unblock the signals too early
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
     try:
-        started.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
+        try:
+            started.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)  # one that came meanwhile may be raised here
+    except BaseException:
+        if started.pid is not None:
+            kill(started)
+        raise
     return started
 
 

@@ -67,6 +67,8 @@ class Supervisor:
         chosen = list(islice(free, room))
         handles = self.engine.start([self.task_of(job, job.id in failed) for job in chosen])
         self._handles |= zip([job.id for job in chosen], handles, strict=True)
+        if self.request.received is not None:  # it came while they were started
+            self._stop(self.request.received, handles)
         return bool(waiting)
 
     def _waits(self, job: Job, states: Mapping[str, JobState], failed: set[str]) -> bool:
@@ -117,7 +119,7 @@ class Supervisor:
         except WriteError as unwritten:
             self.tell(f"{job.name}: {error}; {unwritten}")
 
-    def _stop(self, signum: int) -> None:
+    def _stop(self, signum: int, handles: Sequence[Handle] | None = None) -> None:
         self._stopped = True
-        for handle in list(self._handles.values()):
+        for handle in list(self._handles.values()) if handles is None else handles:
             handle.stop(signum)

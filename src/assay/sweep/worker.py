@@ -31,7 +31,7 @@ from assay.run.process import is_alive
 from assay.run.signals import STOP, StopRequest, stop_requests
 from assay.sweep.job import ENDED, is_held, opened
 
-GRACE_SECONDS = 8.0  # for a job to save what it has when the sweep itself was killed
+GRACE_SECONDS = 6.0  # for a job to save what it has when the sweep itself was killed
 LOOK_SECONDS = 0.5
 KEPT = (".lock", "log.txt")  # of a job that begins anew
 
