@@ -90,11 +90,6 @@ def _flop_of_sample(network: nn.Module, source: Source) -> float:
 
 def _limits(config: TrainConfig) -> Limits:
     trainer = config.trainer
-    if "fit" in config.stages and trainer.limit_train_batches in (0, 0.0):
-        raise UserError(
-            "trainer.limit_train_batches=0 leaves nothing to train on\n"
-            "give at least 1, or leave fit out: 'stages=[test]' ckpt=<run>"
-        )
     return Limits(
         train=trainer.limit_train_batches,
         val=trainer.limit_val_batches,
