@@ -21,6 +21,13 @@ def test_a_folder_of_ones_own_is_a_place_to_look_for_configs(tmp_path: Path) -> 
     assert words == ["seed=1", f'hydra.searchpath=["file://{tmp_path}"]']
 
 
+def test_a_jobs_folder_can_be_pasted(tmp_path: Path) -> None:
+    job = tmp_path / "optimizer=sgd,seed=0-1a2b"
+    job.mkdir()
+    _, words = cli.parsed([f"ckpt={job}", "seed=0,1", f"ckpt={tmp_path / 'a,b'}"])
+    assert words == [f"ckpt='{job}'", "seed=0,1", f"ckpt={tmp_path / 'a,b'}"]
+
+
 @pytest.mark.parametrize(
     "words", [["--experimental-rerun", "x"], ["--config-path", "x"], ["--config-name", "x"], ["--nope"]]
 )

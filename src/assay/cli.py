@@ -131,13 +131,20 @@ def parsed(words: Sequence[str]) -> tuple[Namespace, list[str]]:
     for name, reason in CLOSED.items():
         if getattr(flags, name) is not None:
             raise UserError(f"--{name.replace('_', '-')} is refused: {reason}")
-    overrides = list(flags.overrides)
+    overrides = [_as_typed(word) for word in flags.overrides]
     if flags.config_dir is not None:
         folder = Path(flags.config_dir).resolve()
         if not folder.is_dir():
             raise UserError(f"--config-dir {flags.config_dir}: there is no such folder")
         overrides.append(f'hydra.searchpath=["file://{folder}"]')
     return flags, overrides
+
+
+def _as_typed(word: str) -> str:
+    """The word, quoted if it is a path whose name Hydra would take apart: jobs/optimizer=sgd,seed=0-..."""
+    key, _, value = word.partition("=")
+    is_path = key in ("ckpt", "resume", "reproduce", "leaderboard") and {*value} & {*",="}
+    return f"{key}='{value}'" if is_path and Path(value).exists() else word
 
 
 def _shown(name: str, flags: Namespace, overrides: Sequence[str]) -> bool:

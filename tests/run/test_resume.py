@@ -13,11 +13,10 @@ from torch import nn
 
 from assay.config.load import as_plain
 from assay.errors import CannotResume, UserError
-from assay.run.earlier import requeued, resumable
+from assay.run.earlier import checkpoint_file, requeued, resumable
 from assay.run.folder import RunFolder, versions
 from assay.run.process import this_process
 from assay.run.resume import (
-    checkpoint_file,
     load_weights,
     restore_files,
     resume_point,

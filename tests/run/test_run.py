@@ -196,7 +196,10 @@ def test_a_run_is_not_made_shorter(runs: Path) -> None:
 
 def test_nothing_to_train_on_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("trainer.limit_train_batches=0", f"output_dir={tmp_path}") == 2
-    assert "trainer.limit_train_batches=0 is not allowed: a whole number of at least 1" in capsys.readouterr().err
+    assert (
+        "trainer.limit_train_batches=0 is not allowed: a whole number of at least 1"
+        in capsys.readouterr().err
+    )
     assert list(tmp_path.iterdir()) == []
 
 

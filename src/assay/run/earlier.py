@@ -21,8 +21,22 @@ def find_earlier(resume: str | None, ckpt: str | None, output_dir: str) -> Path 
         return resumable(resume, Path(output_dir)).path
     if ckpt is None:
         return None
-    origin = Path(ckpt) if Path(ckpt).is_dir() else Path(ckpt).resolve().parent.parent
+    origin = checkpoint_file(ckpt).resolve().parent.parent
     return origin if (origin / "config.yaml").exists() else None
+
+
+def checkpoint_file(ckpt: str) -> Path:
+    """The checkpoint that a run folder or a file stands for: of a run its best one. Raises `UserError`."""
+    path = Path(ckpt)
+    if "://" in ckpt:
+        raise UserError(f"ckpt: {ckpt} is an address; a checkpoint is loaded from a file here only")
+    if path.is_file():
+        return path
+    for name in ("best.ckpt", "last.ckpt"):
+        if (path / "checkpoints" / name).is_file():
+            return path / "checkpoints" / name
+    why = "there is no checkpoint in it" if path.is_dir() else "no such file or folder"
+    raise UserError(f"ckpt: {ckpt}: {why}\ngive a run folder (outputs/runs/...) or a .ckpt file")
 
 
 def resumable(resume: str, output_dir: Path) -> RunFolder:

@@ -126,20 +126,6 @@ def restore_files(last: Path, point: ResumePoint) -> None:
         log.warning("the best checkpoint, of step %d, is lost; the run goes on and may find a better", wanted)
 
 
-def checkpoint_file(ckpt: str) -> Path:
-    """The checkpoint that a run folder or a file stands for: of a run its best one. Raises `UserError`."""
-    path = Path(ckpt)
-    if "://" in ckpt:
-        raise UserError(f"ckpt: {ckpt} is an address; a checkpoint is loaded from a file here only")
-    if path.is_file():
-        return path
-    for name in ("best.ckpt", "last.ckpt"):
-        if (path / "checkpoints" / name).is_file():
-            return path / "checkpoints" / name
-    why = "there is no checkpoint in it" if path.is_dir() else "no such file or folder"
-    raise UserError(f"ckpt: {ckpt}: {why}\ngive a run folder (outputs/runs/...) or a .ckpt file")
-
-
 def load_weights(module: nn.Module, path: Path) -> None:
     """Raises `UserError` for a damaged or refused file, and where the weights do not fit the module."""
     state = load_checkpoint(path, map_location="cpu")["state_dict"]

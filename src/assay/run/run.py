@@ -17,7 +17,7 @@ from assay.config.schema import TrainConfig
 from assay.errors import Interrupted, RunFailed, UserError
 from assay.run import bugs, screen
 from assay.run.device import Device, launched, resolve
-from assay.run.earlier import requeued, resumable
+from assay.run.earlier import checkpoint_file, requeued, resumable
 from assay.run.evaluate import draw_figures, evaluate, write_test_row
 from assay.run.fit import FitJob, fit_as_told, fit_here, fit_in_processes, tell_others
 from assay.run.folder import BEST, RunFolder, blank_result, record_failure
@@ -28,7 +28,6 @@ from assay.run.place import WHOLE, Place
 from assay.run.preflight import preflight
 from assay.run.resume import (
     ResumePoint,
-    checkpoint_file,
     is_complete,
     load_weights,
     restore_files,
