@@ -173,16 +173,13 @@ class RunFolder:
         """Raises `UserError` where something else stands in the place of one of the run's files."""
         if not self.path.is_dir():
             raise UserError(f"{self.path}: no such folder")
-        wrong = [
-            self.path / one for one in FOLDERS if (self.path / one).exists() > (self.path / one).is_dir()
-        ]
-        wrong += [
-            self.path / one for one in FILES if (self.path / one).exists() > (self.path / one).is_file()
-        ]
+        files = [self.path / name for name in FILES]
+        folders = [path for path in (self.path / name for name in FOLDERS) if path.exists()]
+        wrong = [path for path in folders if not path.is_dir()]
+        wrong += [path for path in (*files, *self.path.glob("checkpoints/*.ckpt")) if path.is_dir()]
         if wrong:
             raise UserError(f"{wrong[0]} is {'a folder' if wrong[0].is_dir() else 'no folder'}\nmove it away")
-        files = [self.path / one for one in FILES if (self.path / one).exists()]
-        closed = [one for one in files if not os.access(one, os.R_OK | os.W_OK)]
+        closed = [path for path in files if path.exists() and not os.access(path, os.R_OK | os.W_OK)]
         if closed:
             raise UserError(f"{closed[0]} may not be read and written\nchange its permissions: chmod u+rw")
 

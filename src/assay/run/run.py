@@ -114,7 +114,7 @@ def run_in(
         point = resume_point(folder, config) if "fit" in config.stages else None
         before = folder.result.get("device")
         if before:  # another number of threads would change the last bits
-            place = replace(place, threads=before["threads"])
+            place = replace(place, threads=before["threads"], is_exact=True)
         with _bugs_recorded(lambda: folder, config, overrides):
             device, parts = _built(config, place, folder.path, point)
         _execute(Run(config, overrides, folder, device, parts, point, console, request), began)
@@ -162,14 +162,14 @@ def _built(config: TrainConfig, place: Place, where: Path, point: ResumePoint | 
 def _execute(run: Run, began: float) -> None:
     """The stages of a run whose folder is ours."""
     folder, point = run.folder, run.point
-    history = point.history() if point else History()
-    _begin_result(run, history)
+    _begin_result(run, point.history().seconds if point else 0.0)
     try:
         with logs_to(folder.log), _ended_result(folder, began), closing(TensorBoard(folder.path)) as view:
-            if point is not None:
-                restore_files(folder.last, point)
             for warning in point.warnings if point else ():
                 log.warning(warning)
+            if point is not None:
+                restore_files(folder.last, point)
+            history = point.history() if point else History()
             screen.introduce(run.console, folder.path, run.device, run.parts, run.config.seed)
             with explained_out_of_memory(run.config):
                 _stages(run, history, view)
@@ -235,15 +235,18 @@ def _progress(history: History, seconds: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _begin_result(run: Run, history: History) -> None:
-    """A first `result.json`, and the config as it is now; a resumed run keeps how long it has taken."""
+def _begin_result(run: Run, fitted: float) -> None:
+    """A first `result.json`, and the config as it is now; a resumed run keeps how long it has taken.
+
+    `fitted` are the seconds that its checkpoint knows of: a killed run cannot say more.
+    """
     config, folder, device, data = run.config, run.folder, run.device, run.parts.data.source
     path, before = folder.path / "config.yaml", folder.result
     overrides = before.get("overrides", run.overrides)
     if not path.exists() or (before and read_config(folder.path) != redact(plain(config))):
         folder.write_config(config, overrides)
     spent = before.get("seconds", {})
-    fitted = max(spent.get("fit") or 0.0, history.seconds)  # a killed run cannot say more than its checkpoint
+    fitted = max(spent.get("fit") or 0.0, fitted)
     total = max(spent.get("total", 0.0), fitted)
     in_use = {name: getattr(device, name) for name in ("name", "accelerator", "count", "precision")}
     folder.update(
