@@ -42,20 +42,20 @@ FOLDERS = ("checkpoints", "figures")
 LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best.ckpt"  # what `checkpoint` says once there is one
 
 
-class Process(BaseModel):
+class RecordedProcess(BaseModel):
     """Which process has, or had, the run; see `this_process`."""
 
     pid: int
     host: str
 
 
-class Seconds(BaseModel):
-    total: float
-    fit: float | None
-    epochs: list[float]
+class RecordedSeconds(BaseModel):
+    total: float = 0.0
+    fit: float | None = None
+    epochs: list[float] = []
 
 
-class Device(BaseModel):
+class RecordedDevice(BaseModel):
     threads: int
 
 
@@ -63,14 +63,14 @@ class Result(BaseModel):
     """What of `result.json` is read again; its other keys are for people and other programs."""
 
     status: str
-    process: Process
+    process: RecordedProcess
     error: str | None = None
     metrics: dict[str, float] = {}
     epochs: int = 0
     steps: int = 0
-    seconds: Seconds | None = None
+    seconds: RecordedSeconds = RecordedSeconds()
     samples_per_second: float | None = None
-    device: Device | None = None
+    device: RecordedDevice | None = None
     overrides: list[str] = []
     checkpoint: str | None = None
     resumed: int = 0
@@ -78,7 +78,7 @@ class Result(BaseModel):
 
 @dataclass
 class RunFolder:
-    """One run's files on disk. `result` is what `result.json` says; only `update` changes it."""
+    """One run's files on disk. `result` is what `result.json` says."""
 
     path: Path
     result: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -118,7 +118,7 @@ class RunFolder:
         file = path / "result.json"
         try:
             result = json.loads(file.read_bytes())
-            Result.model_validate(result)
+            result = Result.model_validate(result).model_dump() | result
         except (FileNotFoundError, NotADirectoryError):
             if not (path / "config.yaml").is_file():
                 raise UserError(f"{path}: no run folder: it has no result.json and no config.yaml") from None
@@ -207,9 +207,13 @@ class RunFolder:
     def log(self) -> Path:
         return self.path / "log.txt"
 
-    def update(self, **values: Any) -> None:
-        """Replace `result.json` with these values changed; raises `WriteError`, and keeps them even so."""
+    def note(self, **values: Any) -> None:
+        """Change values that the next `update` writes."""
         self.result |= values
+
+    def update(self, **values: Any) -> None:
+        """Replace `result.json` with these values changed; raises `WriteError`, and notes them even so."""
+        self.note(**values)
         text = json.dumps(self.result, indent=2, allow_nan=False, default=str)
         write_durably(self.path / "result.json", text.encode())
 
