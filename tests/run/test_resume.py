@@ -78,8 +78,8 @@ def test_the_last_is_damaged_and_the_best_ahead(folder: RunFolder) -> None:
 def test_the_best_is_lost(folder: RunFolder, caplog: pytest.LogCaptureFixture) -> None:
     save(folder, 15, best=10)
     with caplog.at_level(logging.WARNING):
-        restored(folder)
-    assert "the best checkpoint, of step 10, is lost" in caplog.text
+        best = restored(folder)
+    assert "the best checkpoint, of step 10, is lost" in caplog.text and saved_step(best) == 15
 
 
 def test_no_epoch_was_finished(folder: RunFolder) -> None:

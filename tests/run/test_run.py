@@ -223,10 +223,10 @@ def test_a_bug_in_a_persons_model_keeps_its_traceback(
 
 
 def test_logits_of_another_shape_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("+model.num_classes=7", f"output_dir={tmp_path}", *SHORT) == 2
+    folder = train(tmp_path, "+model.num_classes=7", code=1)
     said = capsys.readouterr().err
     assert "MNISTClassifier gives (2, 7)" in said and "(2, 10) is needed" in said
-    assert list(tmp_path.iterdir()) == []
+    assert result(folder)["status"] == "failed"
 
 
 def test_adam_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,9 @@ from pathlib import Path
 
 import assay
 
-ROOMS = Path(assay.__file__).parent
-# libraries, and those rooms of Assay that call what a person has written
-OTHERS = (
-    *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")),
-    *(ROOMS / name for name in ("config", "run", "sweep", "training")),
-)
+STDLIB = Path(sysconfig.get_path("stdlib"))
+# those parts of Assay that call what a person has written
+CALLERS = tuple(Path(assay.__file__).parent / name for name in ("config", "run", "sweep", "training"))
 
 
 def describe(error: BaseException) -> str:
@@ -24,7 +21,8 @@ def own_line(error: BaseException) -> str | None:
     """`file:line` of the innermost frame in code that is neither a library's nor the framework's."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         file = Path(frame.filename)
-        if file.is_file() and not any(file.is_relative_to(folder) for folder in OTHERS):
+        of_others = any(file.is_relative_to(folder) for folder in (STDLIB, *CALLERS))
+        if file.is_file() and not of_others and "site-packages" not in file.parts:
             return f"{file}:{frame.lineno}"
     return None
 

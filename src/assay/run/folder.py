@@ -43,20 +43,20 @@ FOLDERS = ("checkpoints", "figures")
 LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best.ckpt"  # what `checkpoint` says once there is one
 
 
-class Process(BaseModel):
+class RecordedProcess(BaseModel):
     """Which process has, or had, the run; see `this_process`."""
 
     pid: int
     host: str
 
 
-class Seconds(BaseModel):
-    total: float
-    fit: float | None
-    epochs: list[float]
+class RecordedSeconds(BaseModel):
+    total: float = 0.0
+    fit: float | None = None
+    epochs: list[float] = []
 
 
-class Device(BaseModel):
+class RecordedDevice(BaseModel):
     threads: int
 
 
@@ -64,14 +64,14 @@ class Result(BaseModel):
     """What of `result.json` is read again; its other keys are for people and other programs."""
 
     status: str
-    process: Process
+    process: RecordedProcess
     error: str | None = None
     metrics: dict[str, float] = {}
     epochs: int = 0
     steps: int = 0
-    seconds: Seconds | None = None
+    seconds: RecordedSeconds = RecordedSeconds()
     samples_per_second: float | None = None
-    device: Device | None = None
+    device: RecordedDevice | None = None
     overrides: list[str] = []
     checkpoint: str | None = None
     resumed: int = 0
@@ -79,7 +79,7 @@ class Result(BaseModel):
 
 @dataclass
 class RunFolder:
-    """One run's files on disk. `result` is what `result.json` says; only `update` changes it."""
+    """One run's files on disk. `result` is what `result.json` says."""
 
     path: Path
     result: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -123,7 +123,7 @@ class RunFolder:
         file = path / "result.json"
         try:
             result = json.loads(file.read_bytes())
-            Result.model_validate(result)
+            result = Result.model_validate(result).model_dump() | result
         except (FileNotFoundError, NotADirectoryError):
             if not (path / "config.yaml").is_file():
                 raise UserError(f"{path}: no run folder: it has no result.json and no config.yaml") from None
@@ -178,16 +178,13 @@ class RunFolder:
         """Raises `UserError` where something else stands in the place of one of the run's files."""
         if not self.path.is_dir():
             raise UserError(f"{self.path}: no such folder")
-        wrong = [
-            self.path / one for one in FOLDERS if (self.path / one).exists() > (self.path / one).is_dir()
-        ]
-        wrong += [
-            self.path / one for one in FILES if (self.path / one).exists() > (self.path / one).is_file()
-        ]
+        files = [self.path / name for name in FILES]
+        folders = [path for path in (self.path / name for name in FOLDERS) if path.exists()]
+        wrong = [path for path in folders if not path.is_dir()]
+        wrong += [path for path in (*files, *self.path.glob("checkpoints/*.ckpt")) if path.is_dir()]
         if wrong:
             raise UserError(f"{wrong[0]} is {'a folder' if wrong[0].is_dir() else 'no folder'}\nmove it away")
-        files = [self.path / one for one in FILES if (self.path / one).exists()]
-        closed = [one for one in files if not os.access(one, os.R_OK | os.W_OK)]
+        closed = [path for path in files if path.exists() and not os.access(path, os.R_OK | os.W_OK)]
         if closed:
             raise UserError(f"{closed[0]} may not be read and written\nchange its permissions: chmod u+rw")
 
@@ -212,9 +209,13 @@ class RunFolder:
     def log(self) -> Path:
         return self.path / "log.txt"
 
-    def update(self, **values: Any) -> None:
-        """Replace `result.json` with these values changed; raises `WriteError`, and keeps them even so."""
+    def note(self, **values: Any) -> None:
+        """Change values that the next `update` writes."""
         self.result |= values
+
+    def update(self, **values: Any) -> None:
+        """Replace `result.json` with these values changed; raises `WriteError`, and notes them even so."""
+        self.note(**values)
         text = json.dumps(self.result, indent=2, allow_nan=False, default=str)
         write_durably(self.path / "result.json", text.encode())
 

@@ -17,7 +17,6 @@ from assay.config.components import build
 from assay.config.schema import TrainConfig
 from assay.data.module import DataModule, Limits
 from assay.data.source import Source
-from assay.errors import UserError
 from assay.run.device import Device, choose_threads
 from assay.run.place import WHOLE, Place, usable_cores
 from assay.training.classifier import Classifier
@@ -65,7 +64,8 @@ def build_parts(config: TrainConfig, device: Device, rank: int = 0, place: Place
         cast(Callback, build(node, f"callbacks.{name}")) for name, node in (config.callbacks or {}).items()
     ]
     cores = place.threads or usable_cores() // device.per_node
-    threads = choose_threads(config.device, source.batch_size * _flop_of_sample(network, source), cores)
+    flop = source.batch_size * _flop_of_sample(network, source)
+    threads = cores if place.is_exact else choose_threads(config.device, flop, cores)
     torch.set_num_threads(threads)
     seed_everything(config.seed + rank)  # whatever building drew; processes must not share dropout masks
     max_epochs = -(-total_steps // data.num_batches)
@@ -75,15 +75,15 @@ def build_parts(config: TrainConfig, device: Device, rank: int = 0, place: Place
 def _flop_of_sample(network: nn.Module, source: Source) -> float:
     """Floating-point operations of one sample's forward pass.
 
-    Raises `UserError` where the network does not give one logit a class.
+    Raises `ValueError`, a bug of the network, where it does not give one logit a class.
     """
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         logits = network.eval()(torch.zeros(2, *source.in_shape))
     network.train()
     if tuple(logits.shape) != (2, source.num_classes):
-        raise UserError(
-            f"model: {type(network).__name__} gives {tuple(logits.shape)} for two samples {source.in_shape}\n"
-            f"data has {source.num_classes} classes: (2, {source.num_classes}) is needed, one logit a class"
+        raise ValueError(
+            f"{type(network).__name__} gives {tuple(logits.shape)} for two samples; "
+            f"(2, {source.num_classes}) is needed, one logit for each class of the data"
         )
     return counter.get_total_flops() / 2
 

@@ -11,6 +11,7 @@ class Place:
     """The part of the machine that a run among others may have; a run alone may have all of it."""
 
     threads: int | None = None  # at most so many CPU threads
+    is_exact: bool = False  # exactly so many, because another number would change the last bits
     gpu: int | None = None  # the one to use, where one is used
 
 

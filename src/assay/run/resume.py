@@ -115,7 +115,8 @@ def restore_files(last: Path, point: ResumePoint) -> None:
     """
     if point.damage is not None:
         restore_previous(last)
-    best, wanted = last.with_name("best.ckpt"), point.history().best.get("step")
+    best, kept = last.with_name("best.ckpt"), point.state["callbacks"]["Recorder"]
+    wanted = kept["best"].get("step")
     if wanted is None or saved_step(best) == wanted:
         return
     if point.state["global_step"] == wanted:
@@ -123,7 +124,11 @@ def restore_files(last: Path, point: ResumePoint) -> None:
     elif saved_step(previous(best)) == wanted:
         restore_previous(best)
     else:
-        log.warning("the best checkpoint, of step %d, is lost; the run goes on and may find a better", wanted)
+        log.warning(
+            "the best checkpoint, of step %d, is lost: until an epoch ends the last stands for it", wanted
+        )
+        copy_checkpoint(last, best)
+        kept["best"] = {}
 
 
 def load_weights(module: nn.Module, path: Path) -> None:

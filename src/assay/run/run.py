@@ -7,12 +7,10 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from assay.config.load import as_plain, check_components, read_config
-from assay.config.redact import redact
+from assay.config.load import check_components
 from assay.config.schema import TrainConfig
 from assay.errors import Interrupted, RunFailed, UserError
 from assay.run import bugs, screen
@@ -20,12 +18,13 @@ from assay.run.device import Device, launched, resolve
 from assay.run.earlier import checkpoint_file, requeued, resumable
 from assay.run.evaluate import draw_figures, evaluate, write_test_row
 from assay.run.fit import FitJob, fit_as_told, fit_here, fit_in_processes, tell_others
-from assay.run.folder import BEST, RunFolder, blank_result, record_failure
+from assay.run.folder import BEST, RunFolder, record_failure
 from assay.run.logs import logs_to
 from assay.run.memory import explained_out_of_memory
 from assay.run.parts import Parts, build_parts, check_loggers
 from assay.run.place import WHOLE, Place
 from assay.run.preflight import preflight
+from assay.run.record import begin_result, ended_result, progress
 from assay.run.resume import (
     ResumePoint,
     is_complete,
@@ -34,7 +33,6 @@ from assay.run.resume import (
     resume_point,
 )
 from assay.run.signals import StopRequest, stop_requests
-from assay.training.atomic import WriteError
 from assay.training.history import History
 from assay.training.tensorboard import TensorBoard
 
@@ -114,7 +112,7 @@ def run_in(
         point = resume_point(folder, config) if "fit" in config.stages else None
         before = folder.result.get("device")
         if before:  # another number of threads would change the last bits
-            place = replace(place, threads=before["threads"])
+            place = replace(place, threads=before["threads"], is_exact=True)
         with _bugs_recorded(lambda: folder, config, overrides):
             device, parts = _built(config, place, folder.path, point)
         _execute(Run(config, overrides, folder, device, parts, point, console, request), began)
@@ -163,14 +161,14 @@ def _built(config: TrainConfig, place: Place, where: Path, point: ResumePoint | 
 def _execute(run: Run, began: float) -> None:
     """The stages of a run whose folder is ours."""
     folder, point = run.folder, run.point
-    history = point.history() if point else History()
-    _begin_result(run, history)
+    begin_result(folder, run.config, run.overrides, run.device, run.parts, point)
     try:
-        with logs_to(folder.log), _ended_result(folder, began), closing(TensorBoard(folder.path)) as view:
-            if point is not None:
-                restore_files(folder.last, point)
+        with logs_to(folder.log), ended_result(folder, began), closing(TensorBoard(folder.path)) as view:
             for warning in point.warnings if point else ():
                 log.warning(warning)
+            if point is not None:
+                restore_files(folder.last, point)
+            history = point.history() if point else History()
             screen.introduce(run.console, folder.path, run.device, run.parts, run.config.seed)
             with explained_out_of_memory(run.config):
                 _stages(run, history, view)
@@ -215,81 +213,9 @@ def _fit(run: Run, history: History, view: TensorBoard) -> History:
             reached = resume_point(folder, run.config)
             history = reached.history() if reached else history
         spent = (folder.result["seconds"]["fit"] or 0.0) + time.perf_counter() - began
-        folder.result |= _progress(history, folder.result["seconds"] | {"fit": spent})
+        folder.note(**progress(history, folder.result["seconds"] | {"fit": spent}))
     folder.update(checkpoint=BEST)
     return history
-
-
-def _progress(history: History, seconds: dict[str, Any]) -> dict[str, Any]:
-    """What `result.json` says of a fit, be it done or not."""
-    if not history.last:
-        return {"seconds": seconds}
-    trained = sum(history.epoch_seconds)
-    return {
-        "metrics": {name: value for name, value in history.best.items() if "/" in name},
-        "last": {name: value for name, value in history.last.items() if "/" in name},
-        "best": {name: int(history.best[name]) for name in ("epoch", "step") if name in history.best},
-        "epochs": int(history.last["epoch"]),
-        "steps": int(history.last["step"]),
-        "seconds": seconds | {"epochs": history.epoch_seconds},
-        "samples_per_second": history.samples / trained if trained else None,
-    }
-
-
-def _begin_result(run: Run, history: History) -> None:
-    """A first `result.json`, and the config as it is now; a resumed run keeps how long it has taken."""
-    config, folder, device, data = run.config, run.folder, run.device, run.parts.data.source
-    path, before = folder.path / "config.yaml", folder.result
-    overrides = before.get("overrides", run.overrides)
-    if not path.exists() or (before and read_config(folder.path) != redact(as_plain(config))):
-        folder.write_config(config, overrides)
-    spent = before.get("seconds", {})
-    fitted = max(spent.get("fit") or 0.0, history.seconds)  # a killed run cannot say more than its checkpoint
-    total = max(spent.get("total", 0.0), fitted)
-    in_use = {name: getattr(device, name) for name in ("name", "accelerator", "count", "precision")}
-    folder.update(
-        **blank_result(config, overrides)
-        | {
-            "seconds": {"total": total, "fit": fitted or None, "test": None, "epochs": []},
-            "resumed": before.get("resumed", -1) + 1,
-            "device": in_use | {"threads": run.parts.threads},
-            "data": {"name": data.name, "sha256": run.parts.data_sha256},
-            "checkpoint": before.get("checkpoint", config.ckpt),
-        }
-    )
-
-
-@contextmanager
-def _ended_result(folder: RunFolder, began: float) -> Generator[None]:
-    """Whatever happens inside, `result.json` says it; a bug leaves its traceback in `log.txt`."""
-
-    def end(status: str, error: str | None = None) -> None:
-        seconds = folder.result["seconds"]
-        total = seconds["total"] + time.perf_counter() - began
-        try:
-            folder.update(status=status, error=error, seconds=seconds | {"total": total})
-        except WriteError as unwritten:
-            if status == "completed":
-                raise
-            log.error("%s: it goes on saying `running`, and the next command sees that it is not", unwritten)
-
-    try:
-        yield
-    except Interrupted as stop:
-        end("interrupted", str(stop))
-        raise
-    except RunFailed as error:
-        log.error("%s", error)
-        end(error.status, str(error))
-        raise
-    except UserError as error:
-        end("failed", str(error))
-        raise
-    except Exception as error:
-        log.exception("the run failed")
-        end("failed", bugs.describe(error))
-        raise RunFailed(bugs.explained(error, folder.log)) from error
-    end("completed")
 
 
 @contextmanager

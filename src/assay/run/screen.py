@@ -2,7 +2,8 @@
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +17,20 @@ from assay.run.parts import Parts
 
 def introduce(console: Console, folder: Path, device: Device, parts: Parts, seed: int) -> None:
     """Device, data and model, before anything is trained."""
-    data, source, threads = parts.data, parts.data.source, parts.threads
+    data, source, threads, say = parts.data, parts.data.source, parts.threads, _line_of(console)
     sizes = ", ".join(f"{len(data.split(name)):,} {name}" for name in ("train", "val", "test"))  # type: ignore[arg-type]
-    workers = f"{device.count} processes, " if device.count > 1 else ""
-    console.print(f"run     {folder}", highlight=False, soft_wrap=True)
-    console.print(
-        f"device  {device.accelerator} ({device.name}), {workers}{threads} thread{'s' * (threads > 1)}, "
-        f"{device.precision}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    console.print(
-        f"data    {source.name}: {sizes}; batch {source.batch_size}, {data.num_batches:,} steps an epoch, "
-        f"seed {seed}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    processes = f"{device.count} processes, " if device.count > 1 else ""
+    used = f"{processes}{threads} thread{'s' * (threads > 1)}, {device.precision}"
+    steps = f"batch {source.batch_size}, {data.num_batches:,} steps an epoch"
+    say(f"run     {folder}")
+    say(f"device  {device.accelerator} ({device.name}), {used}")
+    say(f"data    {source.name}: {sizes}; {steps}, seed {seed}")
     console.print(model_table(parts.classifier.model))
+
+
+def _line_of(console: Console) -> Callable[[str], None]:
+    """Prints one line as it is, however wide the screen; only what is marked up is set off."""
+    return partial(console.print, highlight=False, soft_wrap=True)
 
 
 def model_table(model: nn.Module) -> Table:
@@ -55,21 +53,15 @@ def num_parameters(module: nn.Module) -> int:
 
 def conclude(console: Console, folder: Path, result: Mapping[str, Any], output_dir: Path) -> None:
     """The result, and the commands a person may want next."""
-    metrics, seconds = result["metrics"], result["seconds"]
+    metrics, seconds, say = result["metrics"], result["seconds"], _line_of(console)
     if "val/accuracy" in metrics:
-        console.print(f"validation accuracy {metrics['val/accuracy']:.2%}", highlight=False, soft_wrap=True)
+        say(f"validation accuracy {metrics['val/accuracy']:.2%}")
     if "test/accuracy" in metrics:
-        console.print(
-            f"[bold]test accuracy {metrics['test/accuracy']:.2%}[/bold]", highlight=False, soft_wrap=True
-        )
+        say(f"[bold]test accuracy {metrics['test/accuracy']:.2%}[/bold]")
     rate = result["samples_per_second"]
     speed = f", {rate:,.0f} samples/s in training" if rate else ""
     fitting = f"{seconds['fit']:.1f} s fitting, " if seconds["fit"] else ""
-    console.print(
-        f"{fitting}{seconds['total']:.1f} s in all{speed}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    say(f"{fitting}{seconds['total']:.1f} s in all{speed}")
     for what, command in next_commands(folder, result, output_dir).items():
         console.print(f"{what:<9}{command}", highlight=False, markup=False, soft_wrap=True)
 
