@@ -9,7 +9,8 @@ from omegaconf import OmegaConf
 
 from assay.config.components import build, component_keys, component_problems
 from assay.config.explain import CONF, groups, options
-from assay.config.load import as_plain, check_components, load, trial_problems
+from assay.config.load import check_components, load, trial_problems
+from assay.config.saved import as_plain
 
 TRAIN = [(group, option) for group in groups() if group not in ("bench",) for option in options(group)]
 

@@ -1,4 +1,4 @@
-"""Every use of a private name of Hydra, Lightning, torch or submitit, by name: what breaks when one changes."""
+"""Every use of a private name of Hydra, Lightning, torch or submitit: what breaks when one changes."""
 
 import ast
 import importlib
@@ -27,7 +27,7 @@ PUBLIC = ("_exit", "_asdict")  # of os and of named tuples, by their documentati
 
 
 def private_names(path: Path) -> Iterator[str]:
-    """Attributes that begin with one underscore and are not our own, private modules, and their names as text."""
+    """Attributes of others that begin with one underscore, private modules, and their names as text."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
             own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
@@ -75,11 +75,13 @@ def test_submitits_local_job_has_a_process() -> None:
 def test_lightnings_loop_counts_the_batches_that_stepped() -> None:
     from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 
-    assert "self._batches_that_stepped" in inspect.getsource(_TrainingEpochLoop.__init__), "_batches_that_stepped"
+    assert "self._batches_that_stepped" in inspect.getsource(_TrainingEpochLoop.__init__), (
+        "_batches_that_stepped"
+    )
 
 
 def test_a_checkpoint_of_lightning_has_the_loops_that_are_rewritten() -> None:
-    """No private name, but no promise either: the keys of the loops' state, and the counter of manual steps."""
+    """No private names, but no promise either: keys of the loops' state, and the counter of manual steps."""
     from pytorch_lightning import LightningModule, Trainer
 
     trainer = Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu")

@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 from assay.config import components
 from assay.config.components import TargetError, build, component_problems, resolve_target
 from assay.config.explain import PROJECT
-from assay.config.load import as_plain, check_components, load, trial_problems
+from assay.config.load import check_components, load, trial_problems
+from assay.config.saved import as_plain
 from assay.errors import UserError
 from assay.run.earlier import find_earlier
 
@@ -43,6 +44,8 @@ def test_the_door_refuses_it_too(
 
 @pytest.mark.parametrize("node", DANGEROUS[::5], ids=NAMES[::5])
 def test_a_run_folder_is_data(node: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").touch()
     OmegaConf.save(as_plain(load("train", []).config) | {"model": node}, tmp_path / "config.yaml")
     with pytest.raises(UserError, match="is refused"):
         check_components(load("train", [f"ckpt={tmp_path}", "stages=[test]"], find_earlier).config)

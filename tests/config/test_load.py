@@ -5,7 +5,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from assay.config.explain import PROJECT
-from assay.config.load import as_plain, check_components, config_id, group_id, load, saved_config
+from assay.config.load import check_components, load
+from assay.config.saved import as_plain, config_id, group_id, saved_config
 from assay.config.schema import TrainConfig
 from assay.errors import UserError
 from assay.run.earlier import find_earlier
@@ -21,6 +22,8 @@ def save(folder: Path, *words: str, **changes: Any) -> None:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "best.ckpt").touch()
     save(tmp_path, "model=cnn", "seed=4", "data.batch_size=32", "optimizer.lr=0.2", ckpt="elsewhere.ckpt")
     return tmp_path
 
@@ -43,6 +46,7 @@ def test_a_typed_key_always_wins(run: Path) -> None:
 
 
 def test_a_checkpoint_from_elsewhere_brings_no_config(tmp_path: Path) -> None:
+    (tmp_path / "x.ckpt").touch()
     new = config(f"ckpt={tmp_path / 'x.ckpt'}", "model.width=64", "optimizer.lr=0.05")
     assert (new.model["width"], new.optimizer["lr"]) == (64, 0.05)
 

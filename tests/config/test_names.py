@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.config.names import inside, safe_name
+from assay.config.schema import inside, safe_name
 from assay.errors import UserError
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from assay.config.load import as_plain, load
+from assay.config.load import load
+from assay.config.saved import as_plain
 from assay.errors import UserError
 from assay.run.compare import compared, diff, reproduce, unlike
 from assay.run.process import this_process

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from assay.config.load import as_plain
+from assay.config.saved import as_plain
 from assay.errors import CannotResume, UserError
 from assay.run.earlier import checkpoint_file, requeued, resumable
 from assay.run.folder import RunFolder, versions

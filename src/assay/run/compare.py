@@ -14,9 +14,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from assay.config.load import differences, read_config, saved_config
 from assay.config.messages import show
 from assay.config.redact import redact
+from assay.config.saved import differences, read_config, saved_config
 from assay.errors import RunFailed, UserError
 from assay.run.folder import RunFolder
 from assay.run.place import Place

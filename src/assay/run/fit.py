@@ -22,8 +22,8 @@ from rich.console import Console
 from torch.distributed.rendezvous import rendezvous
 from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
-from assay.config.load import as_plain, config_id
 from assay.config.redact import redact
+from assay.config.saved import as_plain, config_id
 from assay.config.schema import TrainConfig
 from assay.config.validate import validate
 from assay.errors import Diverged, Interrupted, RunFailed, UserError

@@ -23,8 +23,8 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from assay.config.explain import PROJECT
-from assay.config.load import as_plain, config_id
 from assay.config.redact import redact, redact_text
+from assay.config.saved import as_plain, config_id
 from assay.config.schema import TrainConfig
 from assay.errors import UserError
 from assay.run.process import is_alive, this_process

@@ -6,8 +6,8 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from assay.config.load import as_plain, read_config
 from assay.config.redact import redact
+from assay.config.saved import as_plain, read_config
 from assay.config.schema import TrainConfig
 from assay.errors import Interrupted, RunFailed, UserError
 from assay.run import bugs

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from assay.config.load import as_plain, read_config, result_differences
 from assay.config.messages import show
 from assay.config.redact import redact
+from assay.config.saved import as_plain, read_config, result_differences
 from assay.config.schema import TrainConfig
 from assay.errors import CannotResume, UserError
 from assay.run.folder import BEST, LAST, RunFolder, versions

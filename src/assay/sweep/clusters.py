@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from getpass import getuser
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -165,11 +166,10 @@ class Ray:
     node: Mapping[str, Any]  # `init` and `remote`, the arguments of Ray's functions of these names
 
     def start(self, tasks: Sequence[Task]) -> list[Handle]:
-        import ray
-
+        ray: Any = import_module("ray")  # of an extra, and seconds
         if tasks and not ray.is_initialized():
             ray.init(**(self.node.get("init") or {}))
-        settings = {"max_calls": 1, "max_retries": 0, **(self.node.get("remote") or {})}
+        settings: dict[str, Any] = {"max_calls": 1, "max_retries": 0, **(self.node.get("remote") or {})}
         return [_ray_handle(ray, ray.remote(**settings)(run_job).remote(task)) for task in tasks]
 
 

@@ -18,11 +18,11 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from assay.config.compose import composing
-from assay.config.load import Loaded, as_plain, config_id, group_id, load_job
+from assay.config.load import Loaded, load_job
 from assay.config.messages import InvalidConfig, Problem
-from assay.config.names import inside
 from assay.config.redact import redact, redact_text
-from assay.config.schema import TrainConfig
+from assay.config.saved import as_plain, config_id, group_id
+from assay.config.schema import TrainConfig, inside
 from assay.errors import UserError
 from assay.run.earlier import find_earlier
 from assay.run.folder import RunFolder

@@ -21,8 +21,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from assay.config.load import as_plain, trial_problems
+from assay.config.load import trial_problems
 from assay.config.messages import Problem
+from assay.config.saved import as_plain
 from assay.config.schema import TrainConfig
 from assay.errors import CannotResume, Interrupted, RunFailed, UserError
 from assay.run.folder import RunFolder, record_failure
