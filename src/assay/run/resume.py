@@ -39,6 +39,7 @@ def stored_run(config: TrainConfig, overrides: Sequence[str]) -> tuple[TrainConf
     """For `resume`, and for `ckpt` of a run of ours: that run's own config, with what was typed on top."""
     if config.resume is not None:
         folder = resumable(config.resume, Path(config.output_dir))
+        folder.check_files()
         stored = judge(TrainConfig, stored_config(folder.path, list(overrides)))
         # what it began with matters until it has a checkpoint of its own
         return replace(stored, resume=None, ckpt=read_config(folder.path).get("ckpt")), folder
