@@ -1,6 +1,7 @@
 """The cycle of the training step against the same cycle written out."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 from assay.data.order import epoch_order
 from assay.run.device import resolve
 from assay.run.parts import build_parts
+from assay.training.classifier import _Update  # pyright: ignore[reportPrivateUsage]
 from tests.runs import SHORT, checkpoint, config, result, train
 
 
@@ -51,3 +53,30 @@ def test_evaluation_is_over_every_sample_once(tmp_path: Path) -> None:
     assert metrics["test/accuracy"] == (logits.argmax(1) == labels).sum().item() / 10_000
     loss = nn.functional.cross_entropy(logits.double(), labels).item()
     assert metrics["test/loss"] == pytest.approx(loss, rel=1e-5)
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_clipping_unscales_gradients_once(world_size: int) -> None:
+    """As 16-mixed scales them, on one device and on several: the step is the one without a scaler."""
+    scaled, plain = nn.Linear(3, 2), nn.Linear(3, 2)
+    plain.load_state_dict(scaled.state_dict())
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    features = torch.ones(4, 3)
+
+    def update_of(model: nn.Module, scaler: Any, backward: Any) -> _Update:
+        trainer = SimpleNamespace(world_size=world_size, precision_plugin=SimpleNamespace(scaler=scaler))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+        module: Any = SimpleNamespace(
+            trainer=trainer, model=model, optimizer=optimizer, scheduler=None, clip_val=0.1,
+            clip_algorithm="norm", manual_backward=backward,
+        )  # fmt: skip
+        return _Update(module, weight=1.0)
+
+    for model, kind, backward in (
+        (scaled, scaler, lambda loss: scaler.scale(loss).backward()),
+        (plain, None, lambda loss: loss.backward()),
+    ):
+        update = update_of(model, kind, backward)
+        update.backward(model(features).sum())
+        assert update.step() == 0.5
+    assert all(map(torch.allclose, scaled.parameters(), plain.parameters()))

@@ -1,4 +1,4 @@
-"""A small convolutional network, to show that the model slot takes any `nn.Module`."""
+"""A small convolutional network, to show that a model is any `nn.Module`."""
 
 from typing import Annotated
 

@@ -131,7 +131,7 @@ def reproduce(folder: str) -> None:
     for key, then, now in differences({name: before.get(name) for name in here}, here):
         print(f"device {key} was {then} and is {now} here: the same bits cannot be promised")
     with stop_requests() as request:
-        place = Place(threads=before.get("threads"), is_exact="threads" in before)
+        place = Place(threads=before.get("threads"), is_exact=isinstance(before.get("threads"), int))
         repeated = run_new(config, [f"reproduce={folder}"], Console(), request, place)
     _report(original.path, repeated.path)
 

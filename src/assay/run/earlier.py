@@ -18,7 +18,9 @@ from assay.run.signals import slurm_job
 def find_earlier(resume: str | None, ckpt: str | None, output_dir: str) -> Path | None:
     """The folder of the run whose config is wanted; None for a checkpoint from elsewhere."""
     if resume is not None:
-        return resumable(resume, Path(output_dir)).path
+        folder = resumable(resume, Path(output_dir))
+        folder.check_files()
+        return folder.path
     if ckpt is None:
         return None
     origin = checkpoint_file(ckpt).resolve().parent.parent

@@ -56,10 +56,6 @@ class RecordedSeconds(BaseModel):
     epochs: list[float] = []
 
 
-class RecordedDevice(BaseModel):
-    threads: int
-
-
 class Result(BaseModel):
     """What of `result.json` is read again; its other keys are for people and other programs."""
 
@@ -71,7 +67,7 @@ class Result(BaseModel):
     steps: int = 0
     seconds: RecordedSeconds = RecordedSeconds()
     samples_per_second: float | None = None
-    device: RecordedDevice | None = None
+    device: dict[str, Any] | None = None
     overrides: list[str] = []
     checkpoint: str | None = None
     resumed: int = 0
@@ -160,7 +156,7 @@ class RunFolder:
         What a killed holder left half-written is removed. A file system without locks costs a warning: there
         the pid in `result.json` is all that keeps two commands apart.
         """
-        self._check_kinds()
+        self.check_files()
         lock = self._lock
         try:
             lock.acquire(timeout=LOCK_PATIENCE if self.result and not self.is_held() else LOOK_PATIENCE)
@@ -174,19 +170,20 @@ class RunFolder:
         finally:
             lock.release()
 
-    def _check_kinds(self) -> None:
-        """Raises `UserError` where something else stands in the place of one of the run's files."""
+    def check_files(self) -> None:
+        """Raises `UserError` for one of the run's files that may not be used or is something else."""
         if not self.path.is_dir():
             raise UserError(f"{self.path}: no such folder")
-        files = [self.path / name for name in FILES]
-        folders = [path for path in (self.path / name for name in FOLDERS) if path.exists()]
-        wrong = [path for path in folders if not path.is_dir()]
-        wrong += [path for path in (*files, *self.path.glob("checkpoints/*.ckpt")) if path.is_dir()]
-        if wrong:
-            raise UserError(f"{wrong[0]} is {'a folder' if wrong[0].is_dir() else 'no folder'}\nmove it away")
-        closed = [path for path in files if path.exists() and not os.access(path, os.R_OK | os.W_OK)]
-        if closed:
-            raise UserError(f"{closed[0]} may not be read and written\nchange its permissions: chmod u+rw")
+        files, folders = ([self.path / name for name in names] for names in (FILES, FOLDERS))
+        for path in [path for path in (*folders, *files) if path.exists()]:
+            if path.is_dir() != (path in folders):
+                raise UserError(f"{path} is {'a folder' if path.is_dir() else 'no folder'}\nmove it away")
+            mode = os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)
+            if not os.access(path, mode, effective_ids=os.access in os.supports_effective_ids):
+                raise UserError(f"{path} may not be read and written\nchange its permissions: chmod u+rwX")
+        for path in self.path.glob("checkpoints/*.ckpt"):
+            if path.is_dir():
+                raise UserError(f"{path} is a folder\nmove it away")
 
     def _held(self) -> str:
         if not (self.path / "result.json").exists():

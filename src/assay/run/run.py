@@ -110,9 +110,9 @@ def run_in(
         folder.path.mkdir(parents=True, exist_ok=True)
     with folder.claimed():
         point = resume_point(folder, config) if "fit" in config.stages else None
-        before = folder.result.get("device")
-        if before:  # another number of threads would change the last bits
-            place = replace(place, threads=before["threads"], is_exact=True)
+        threads = (folder.result.get("device") or {}).get("threads")
+        if isinstance(threads, int):  # another number would change the last bits
+            place = replace(place, threads=threads, is_exact=True)
         with _bugs_recorded(lambda: folder, config, overrides):
             device, parts = _built(config, place, folder.path, point)
         _execute(Run(config, overrides, folder, device, parts, point, console, request), began)
