@@ -166,6 +166,7 @@ class RunFolder:
             log.warning("%s cannot be locked (%s): do not resume it twice at once", self.path, error.strerror)
         try:
             remove_strays(self.path)
+            remove_strays(self.checkpoints)
             yield
         finally:
             lock.release()
