@@ -4,6 +4,7 @@ Help and refusals answer before torch is imported; nothing is run or written bef
 """
 
 import os
+import signal
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from typing import Any, NoReturn
 
 from assay.errors import Interrupted, RunFailed, UserError
 
+CONF = Path(__file__).resolve().parents[2] / "conf"
 CLOSED = {
     "experimental_rerun": "it unpickles a file, and a pickle runs code: use resume=<run folder>",
     "config_path": "the config lives in conf/: --config-dir adds a folder of your own",
@@ -41,16 +43,19 @@ FLAGS: dict[str, dict[str, Any]] = {
 
 def train(words: Sequence[str] | None = None) -> int:
     """`python train.py` and `assay-train`: the exit code; `words` stand in for those of `sys.argv`."""
-    return _exit_code(lambda: _train(sys.argv[1:] if words is None else words))
+    return exit_code(lambda: _train(sys.argv[1:] if words is None else words))
 
 
 def bench(words: Sequence[str] | None = None) -> int:
     """`python bench.py` and `assay-bench`: the exit code."""
-    return _exit_code(lambda: _bench(sys.argv[1:] if words is None else words))
+    return exit_code(lambda: _bench(sys.argv[1:] if words is None else words))
 
 
-def _exit_code(command: Callable[[], None]) -> int:
+def exit_code(command: Callable[[], None]) -> int:
+    """That of the contract for what the command raises, said on standard error."""
     try:
+        if not CONF.is_dir():
+            raise UserError(f"{CONF} is missing: Assay runs from its checkout\n  there: pip install -e .")
         command()
     except UserError as error:
         print(error, file=sys.stderr)
@@ -59,8 +64,8 @@ def _exit_code(command: Callable[[], None]) -> int:
         print(error, file=sys.stderr)
         return 1
     except (Interrupted, KeyboardInterrupt) as stop:
-        signum = stop.signum if isinstance(stop, Interrupted) else 2
-        print(f"stopped{f': {stop}' if str(stop) else ''}", file=sys.stderr)
+        signum = stop.signum if isinstance(stop, Interrupted) else signal.SIGINT
+        print(f"stopped by {signal.Signals(signum).name}", file=sys.stderr)
         return 128 + signum
     return 0
 
@@ -143,8 +148,9 @@ def parsed(words: Sequence[str]) -> tuple[Namespace, list[str]]:
 def _as_typed(word: str) -> str:
     """The word, quoted if it is a path whose name Hydra would take apart: jobs/optimizer=sgd,seed=0-..."""
     key, _, value = word.partition("=")
-    is_path = key in ("ckpt", "resume", "reproduce", "leaderboard") and {*value} & {*",="}
-    return f"{key}='{value}'" if is_path and Path(value).exists() else word
+    is_path = key in ("ckpt", "resume", "reproduce", "leaderboard", "output_dir")
+    is_odd = value.startswith("~/") or ({*value} & {*",="} and Path(value).exists())
+    return f"{key}='{value}'" if is_path and is_odd else word
 
 
 def _shown(name: str, flags: Namespace, overrides: Sequence[str]) -> bool:
@@ -170,7 +176,7 @@ def _shown(name: str, flags: Namespace, overrides: Sequence[str]) -> bool:
 
 def _by_hydra(name: str, flags: Namespace, overrides: Sequence[str]) -> None:
     """What Hydra itself shows, from the words in `sys.argv`; it runs nothing then."""
-    from assay.config.compose import CONF, compose, composing
+    from assay.config.compose import compose, composing
     from assay.config.messages import InvalidConfig
 
     if not flags.shell_completion:

@@ -116,7 +116,7 @@ def test_a_checkpoint_without_the_files_beside_it_is_not_started_over(shell: She
 def test_a_run_killed_as_its_folder_was_made_is_begun_again_in_it(shell: Shell) -> None:
     """Killed at its first, second, ... write under the outputs, the command is typed again with `resume=`."""
     words = (*TINY, "trainer.max_epochs=1")
-    for operation in (1, 2, 3, 5):
+    for operation in (1, 2, 3, 5, 12, 14):
         fault = {"operation": operation, "folder": str(shell.output)}
         before = shell.runs()
         assert shell.train(*words, fault=fault).code == -signal.SIGKILL

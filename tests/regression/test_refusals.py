@@ -1,12 +1,11 @@
 """Words that are no config of ours: exit 2, the key as typed, what to do, and nothing written."""
 
-import tomllib
 from pathlib import Path
 
 import pytest
 
+from assay import cli
 from tests.regression import TINY, Shell
-from tests.reliability.harness import ROOT
 
 SUBMITIT = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.BaseSubmititLauncher"
 # what was typed, with blanks between the words, and what the answer must hold
@@ -74,8 +73,10 @@ def test_a_tilde_is_the_home_folder(shell: Shell) -> None:
     assert [path.name for path in shell.folder.iterdir()] == ["home"]
 
 
-def test_nothing_is_installed_that_only_works_from_a_checkout() -> None:
-    """`conf/` is no part of the package: a command beside Python could not find it."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert not project.get("scripts") and not project.get("gui-scripts")
-    assert not Path(ROOT / "src" / "assay" / "conf").exists()
+def test_a_command_that_was_installed_without_its_checkout_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`conf/` is no part of the package: a command beside Python cannot find it."""
+    monkeypatch.setattr(cli, "CONF", tmp_path / "conf")
+    assert cli.train(["seed=1"]) == cli.bench([]) == 2
+    assert "pip install -e ." in capsys.readouterr().err

@@ -23,16 +23,18 @@ def train(
     """`python train.py words`, as another user if `uid` is given; the exit code."""
     os.environ.update(env or {})
     from assay import cli
-    from assay.run import run
+    from assay.config.load import load
+    from assay.run.earlier import find_earlier
+    from assay.run.run import run
 
-    assert run  # imported as the user who may read it
+    config = load("train", words, find_earlier).config
     if uid is not None:  # not before: the interpreter's own files may be another user's
         codecs.lookup("hex")
         os.setgroups([])
         os.setgid(uid)
         os.setuid(uid)
     install(fault or {})
-    return cli.train(list(words))
+    return cli.exit_code(lambda: run(config, words))
 
 
 def install(fault: Mapping[str, Any]) -> None:

@@ -152,7 +152,7 @@ def test_ctrl_c_while_the_jobs_are_validated_leaves_nothing(tmp_path: Path) -> N
         left = parent.children(recursive=True)
     running.send_signal(signal.SIGINT)
     said = running.communicate(timeout=60)[0]
-    assert (running.returncode, said) == (130, "")
+    assert (running.returncode, said) == (130, "stopped by SIGINT\n")
     assert not list(tmp_path.iterdir())
     wait_for(lambda: all_gone(left), seconds=10)
 

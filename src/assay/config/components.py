@@ -187,7 +187,8 @@ def component_problems(node: Mapping[str, Any] | None, key: str, kind: Kind | No
     arguments = {str(name): value for name, value in node.items() if name != "_target_"}
     problems = [one for at, inner in _nodes(arguments, key) for one in component_problems(inner, at, Kind())]
     for name in [name for name in arguments if name in kind.fixed or (name[0] + name[-1] == "__")]:
-        what = f"{key}.{name}={show(arguments.pop(name))} is not allowed: Assay itself supplies {name}"
+        why = f"supplies {name}" if name in kind.fixed else "builds the object"
+        what = f"{key}.{name}={show(arguments.pop(name))} is not allowed: Assay itself {why}"
         problems.append(Problem(f"{key}.{name}", what, ("leave it out",)))
     try:
         made = resolve_target(target)

@@ -50,12 +50,12 @@ LAUNCHERS = {
 DEFAULT_TEXTS = ("${hydra.sweep.dir}/.submitit/%j", "${hydra.job.name}")
 COMMANDS = ("setup", "additional_parameters")  # of submitit_slurm: shell lines and flags of sbatch
 # by whole names: of many families some variable loads a library (OMP_TOOL_LIBRARIES, CUDA_INJECTION64_PATH)
-ENVIRONMENT = (
+ENVIRONMENT = {
     "OMP_NUM_THREADS", "OMP_PROC_BIND", "OMP_PLACES", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME",
     "KMP_AFFINITY", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUDA_LAUNCH_BLOCKING",
     "CUBLAS_WORKSPACE_CONFIG", "NCCL_DEBUG", "NCCL_P2P_DISABLE", "NCCL_IB_DISABLE", "NCCL_SOCKET_IFNAME",
     "GLOO_SOCKET_IFNAME", "TORCH_LOGS", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF",
-)  # fmt: skip
+}  # fmt: skip
 QUIET = {"version": 1, "root": None, "disable_existing_loggers": False}
 # the rest of what Hydra would act upon, as conf/train.yaml leaves it
 AS_SHIPPED: Mapping[str, Any] = {
@@ -132,7 +132,7 @@ def compose(
         problems += [problem] if problem is not None else []
     problems += _hydra_problems(hydra, overrides)
     choices = hydra["runtime"]["choices"]
-    environment = {name: str(value) for name, value in hydra["job"]["env_set"].items()}
+    environment = {} if problems else {name: str(v) for name, v in hydra["job"]["env_set"].items()}
     return Composed(config, hydra["launcher"], environment, choices, folders), problems
 
 
@@ -227,7 +227,10 @@ def _hydra_problems(hydra: Mapping[str, Any], typed: Sequence[Override]) -> list
     for name in COMMANDS if "launcher" not in changed else ():
         if launcher.get(name) and f"hydra.launcher.{name}" not in by_hand:  # a file may not bring commands
             changed[f"launcher.{name}"] = launcher[name]
-    changed |= {f"job.env_set.{name}": environment[name] for name in environment if name not in ENVIRONMENT}
+    if not isinstance(environment, dict):
+        changed["job.env_set"] = environment
+    else:
+        changed |= {f"job.env_set.{name}": environment[name] for name in environment.keys() - ENVIRONMENT}
     for key, value in {**_leaves(launcher, "launcher"), **_leaves(environment, "job.env_set")}.items():
         if isinstance(value, str) and "${" in value and value not in DEFAULT_TEXTS:
             changed[key] = value

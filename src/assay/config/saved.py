@@ -15,12 +15,13 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from assay.config.components import PREFIXES
 from assay.config.compose import compose
 from assay.config.explain import PROJECT, keys_of, value_at
 from assay.config.messages import InvalidConfig, Problem, show
 from assay.config.redact import REDACTED
 from assay.config.schema import TrainConfig, local_path
-from assay.config.validate import validate
+from assay.config.validate import fields, validate
 from assay.errors import UserError
 
 LARGEST = 1_000_000  # bytes; a run's config.yaml has some 3,000
@@ -77,7 +78,7 @@ def result_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> l
     return [
         (key, old, new)
         for key, old, new in differences(before, after)
-        if not any(key == one or key.startswith(f"{one}.") for one in free)
+        if not any(key == one or key.startswith(f"{one}.") for one in free) and old != REDACTED
     ]
 
 
@@ -100,6 +101,11 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path}: this is no YAML: {' '.join(str(error).split())[:200]}") from None
     if not isinstance(plain, dict) or not all(isinstance(key, str) for key in plain):
         raise UserError(f"{path}: it is no mapping of keys")
+    for key, value in {one: value_at(plain, one) for one in keys_of(plain)}.items():
+        is_target = key.endswith("._target_") and value is not None and not str(value).startswith(PREFIXES)
+        is_unknown = key.partition(".")[0] not in fields(TrainConfig)
+        if is_target or is_unknown or (isinstance(value, str) and "${" in value):
+            raise UserError(f"{path} is refused: {key}={show(value)} is nothing that Assay writes there")
     root = value_at(plain, "data.root")
     if isinstance(root, str) and not Path(root).exists() and (PROJECT / root).exists():
         plain["data"]["root"] = str(PROJECT / root)  # made in the project's folder, looked at from elsewhere

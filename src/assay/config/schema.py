@@ -135,7 +135,8 @@ class TrainConfig:
     seed: Annotated[Seed, about("fixes weights, batch order and dropout")]
     name: Annotated[SafeName | None, about("a word of yours in the run folder's name")]
     stages: Annotated[
-        tuple[Literal["fit", "validate", "test"], ...], about("what to do, in order", min_length=1)
+        tuple[Literal["fit", "validate", "test"], ...],
+        about("what to do: fit first, then validate, then test", min_length=1),
     ]
     resume: Annotated[LocalPath | None, about("a run folder to continue, or `last`")]
     ckpt: Annotated[LocalPath | None, about("a run folder or checkpoint whose weights to start from")]
@@ -240,7 +241,9 @@ class TrainingConfig(BenchConfig):
     repeats: Annotated[Count, about("rounds, each with every arm once, in shuffled order")]
     optimizers: Annotated[tuple[Literal["sgd", "adam"], ...], about("optimizers to train with", min_length=1)]
     batch_sizes: Annotated[Sizes, about("samples in one optimizer step")]
-    arms: Annotated[tuple[Arm, ...], about("ways to train, see docs/bench.md", min_length=1)]
+    arms: Annotated[
+        tuple[Arm, ...], about("bare loop, Assay, stock Lightning, DataLoader loop", min_length=1)
+    ]
 
 
 @schema

@@ -19,6 +19,8 @@ def describe(error: BaseException) -> str:
 
 def own_line(error: BaseException) -> str | None:
     """`file:line` of the innermost frame in code that is neither a library's nor the framework's."""
+    if isinstance(error, SyntaxError) and error.filename:  # of a file that could not become code, so no frame
+        return f"{error.filename}:{error.lineno}"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         file = Path(frame.filename)
         of_others = any(file.is_relative_to(folder) for folder in (STDLIB, *CALLERS))

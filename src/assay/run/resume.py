@@ -1,4 +1,4 @@
-"""Configs, folders and checkpoints of earlier runs: what `resume=` and `ckpt=` stand for."""
+"""Where a run goes on: its newest undamaged checkpoint, read once, and the weights of another."""
 
 import logging
 from collections.abc import Mapping

@@ -13,6 +13,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor
 
+from assay.config.redact import redact
 from assay.data.module import DataModule
 from assay.errors import Interrupted
 from assay.training.checkpoint import copy_checkpoint, save_checkpoint
@@ -37,7 +38,8 @@ class DurableIO(CheckpointIO):
         if not _all_finite((checkpoint["state_dict"], checkpoint.get("optimizer_states"))):
             groups = checkpoint["optimizer_states"][0]["param_groups"]
             raise diverged("a weight", math.nan, checkpoint["global_step"], groups[0]["lr"], clip_val=None)
-        save_checkpoint(checkpoint, Path(path))
+        # a callback of a person's own may hold a secret, in a path for instance
+        save_checkpoint(checkpoint | {"callbacks": redact(checkpoint.get("callbacks", {}))}, Path(path))
 
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
