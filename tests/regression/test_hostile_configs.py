@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import joblib
+import numpy as np
 import pytest
 import yaml
 
@@ -15,8 +15,8 @@ from tests.regression import Done, Shell, contents, script
 HOSTILE = Path(__file__).with_name("hostile.yaml").read_text()
 NAMES = list(yaml.safe_load(HOSTILE))
 ENVIRONMENT = {
-    "TARGET": "joblib.load",
-    "NODE": "{_target_: joblib.load, filename: '{trap}/evil.joblib'}",
+    "TARGET": "numpy.load",
+    "NODE": "{_target_: numpy.load, file: '{trap}/evil.npy', allow_pickle: true}",
     "WRITER": "logging.FileHandler",
     "FILE": "{canary}",
 }
@@ -43,7 +43,7 @@ def canary(shell: Shell) -> Path:
     attack = ATTACK.format(canary=str(canary))
     (trap / "evil.py").write_text(attack)
     (trap / "hubconf.py").write_text(f"{attack}def evil(**_):\n    pass\n")
-    joblib.dump(Attack(canary), trap / "evil.joblib")
+    np.save(trap / "evil.npy", np.array([Attack(canary)], dtype=object), allow_pickle=True)
     return canary
 
 
@@ -79,7 +79,7 @@ def test_the_trap_works(shell: Shell, canary: Path) -> None:
     """Or else its silence would mean nothing."""
     for attack in (
         lambda: exec((canary.with_name("trap") / "evil.py").read_text()),
-        lambda: joblib.load(canary.with_name("trap") / "evil.joblib"),
+        lambda: np.load(canary.with_name("trap") / "evil.npy", allow_pickle=True),
     ):
         canary.write_text(ALIVE)
         attack()

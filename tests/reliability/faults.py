@@ -27,14 +27,17 @@ def train(
     from assay.run.earlier import find_earlier
     from assay.run.run import run
 
-    config = load("train", words, find_earlier).config
-    if uid is not None:  # not before: the interpreter's own files may be another user's
-        codecs.lookup("hex")
-        os.setgroups([])
-        os.setgid(uid)
-        os.setuid(uid)
-    install(fault or {})
-    return cli.exit_code(lambda: run(config, words))
+    def command() -> None:
+        config = load("train", words, find_earlier).config
+        if uid is not None:  # not before: the interpreter's own files may be another user's
+            codecs.lookup("hex")
+            os.setgroups([])
+            os.setgid(uid)
+            os.setuid(uid)
+        install(fault or {})
+        run(config, words)
+
+    return cli.exit_code(command)
 
 
 def install(fault: Mapping[str, Any]) -> None:
