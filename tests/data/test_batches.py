@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from torch import Tensor
 
-from assay.data.batches import EpochPlan, Share, StreamedExecutions, TensorExecutions
+from assay.data.batches import EpochPlan, Executions, Share, from_dataset, from_tensors
 from assay.data.random import RandomDataset
 
 
@@ -12,45 +11,48 @@ def plan(samples: int = 103, batch: int = 10, calls_of: int = 4, max_steps: int 
     return EpochPlan(samples, batch, -(-samples // batch), calls_of, seed=0, max_steps=max_steps)
 
 
-def seen(executions: TensorExecutions) -> list[list[int]]:
+def executions_of(
+    plan: EpochPlan,
+    epoch: int,
+    done: int = 0,
+    share: Share = Share(),  # noqa: B008 (frozen)
+) -> Executions:
+    features, labels = torch.arange(103).float().unsqueeze(1), torch.arange(103)
+    return Executions(from_tensors(features, labels), plan, share, lambda: (epoch, done))
+
+
+def seen(executions: Executions) -> list[list[int]]:
     return [labels.tolist() for call in executions for _, labels in call]
 
 
-def tensors(samples: int = 103) -> list[Tensor]:
-    return [torch.arange(samples).float().unsqueeze(1), torch.arange(samples)]
-
-
 def test_every_sample_is_used_once_an_epoch() -> None:
-    batches = seen(TensorExecutions(tensors(), plan(), Share(), lambda: (0, 0)))
+    batches = seen(executions_of(plan(), 0))
     assert [len(batch) for batch in batches] == [10] * 10 + [3]
     assert sorted(index for batch in batches for index in batch) == list(range(103))
 
 
 @pytest.mark.parametrize("calls_of", [1, 3, 4, 128])
 def test_the_batches_are_the_same_however_many_a_call_has(calls_of: int) -> None:
-    whole = seen(TensorExecutions(tensors(), plan(), Share(), lambda: (1, 0)))
-    assert seen(TensorExecutions(tensors(), plan(calls_of=calls_of), Share(), lambda: (1, 0))) == whole
+    whole = seen(executions_of(plan(), 1))
+    assert seen(executions_of(plan(calls_of=calls_of), 1)) == whole
 
 
 @pytest.mark.parametrize("done", [0, 1, 4, 7, 10])
 def test_a_resumed_epoch_has_as_many_calls_and_only_the_rest_of_the_batches(done: int) -> None:
-    executions = TensorExecutions(tensors(), plan(), Share(), lambda: (2, done))
-    whole = seen(TensorExecutions(tensors(), plan(), Share(), lambda: (2, 0)))
+    executions = executions_of(plan(), 2, done)
+    whole = seen(executions_of(plan(), 2))
     assert len(list(executions)) == len(executions) == 3
     assert seen(executions) == whole[done:]
 
 
 def test_max_steps_ends_inside_an_epoch() -> None:
-    executions = TensorExecutions(tensors(), plan(max_steps=16), Share(), lambda: (1, 0))
+    executions = executions_of(plan(max_steps=16), 1)
     assert len(seen(executions)) == 16 - 11
 
 
 @pytest.mark.parametrize("world", [2, 3, 4])
 def test_processes_share_every_batch_and_weigh_their_part(world: int) -> None:
-    parts = [
-        list(TensorExecutions(tensors(), plan(calls_of=1), Share(rank, world), lambda: (0, 0)))
-        for rank in range(world)
-    ]
+    parts = [list(executions_of(plan(calls_of=1), 0, share=Share(rank, world))) for rank in range(world)]
     used: list[int] = []
     for calls in zip(*parts, strict=True):
         mean = 0.0
@@ -67,9 +69,8 @@ def test_processes_share_every_batch_and_weigh_their_part(world: int) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_dataset_goes_through_a_loader_in_the_planned_order(workers: int) -> None:
     dataset = RandomDataset(10)
-    executions = StreamedExecutions(
-        dataset, workers, torch.device("cpu"), lambda x: x, plan(10, 4, 2), Share(), lambda: (0, 0)
-    )
+    gather = from_dataset(dataset, workers, 0, torch.device("cpu"), lambda x: x)
+    executions = Executions(gather, plan(10, 4, 2), Share(), lambda: (0, 0))
     state = torch.get_rng_state()
     epochs = [[(features, labels) for call in executions for features, labels in call] for _ in range(2)]
     assert torch.equal(state, torch.get_rng_state())

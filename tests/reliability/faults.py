@@ -74,9 +74,9 @@ def install(fault: Mapping[str, Any]) -> None:
 
 def before_step(count: int, act: Act, nan: bool = False) -> None:
     """Act before the count-th optimizer step of this process; or put a NaN into the weights after it."""
-    from assay.training.classifier import _Update  # pyright: ignore[reportPrivateUsage]
+    from assay.training.classifier import Classifier
 
-    step, seen = _Update.step, 0
+    step, seen = Classifier.step, 0
 
     def counted(self: Any) -> float:
         nonlocal seen
@@ -85,10 +85,10 @@ def before_step(count: int, act: Act, nan: bool = False) -> None:
             act()
         rate = step(self)
         if nan and seen == count:
-            self.parameters[0].data.view(-1)[0] = float("nan")
+            next(self.model.parameters()).data.view(-1)[0] = float("nan")
         return rate
 
-    _Update.step = counted
+    Classifier.step = counted
 
 
 def in_evaluation(name: str, count: int, act: Act) -> None:
@@ -130,16 +130,21 @@ def slow_data(seconds: float) -> None:
     """Each batch takes so long to load."""
     import time
 
-    from assay.data.batches import TensorExecutions
+    from assay.data import module
 
-    gather = TensorExecutions._gather  # pyright: ignore[reportPrivateUsage]
+    from_tensors = module.from_tensors
 
-    def slow(self: Any, call: Any) -> Any:
-        for batch in gather(self, call):
-            time.sleep(seconds)
-            yield batch
+    def slow(*tensors: Any) -> Any:
+        gather = from_tensors(*tensors)
 
-    TensorExecutions._gather = slow  # pyright: ignore[reportPrivateUsage]
+        def slowly(epoch: int, batches: Any) -> Any:
+            for batch in gather(epoch, batches):
+                time.sleep(seconds)
+                yield batch
+
+        return slowly
+
+    module.from_tensors = slow
 
 
 def slow_save(seconds: float, marker: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from assay.errors import RunFailed
-from assay.run.memory import explained_out_of_memory
+from assay.run.failures import explained_out_of_memory
 from tests.reliability.harness import WORDS, Zygote, only_run
 from tests.runs import config, result
 

@@ -40,7 +40,7 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "NVIDIA Fake 9000")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index=0: "NVIDIA Fake 9000")
 
 
 def test_auto_takes_the_cpu_where_there_is_no_gpu(no_gpu: None) -> None:

@@ -14,7 +14,6 @@ from assay.models.mlp import MNISTClassifier
 from assay.run import parts
 from assay.run.compare import reproduce
 from assay.run.folder import RunFolder
-from assay.run.place import WHOLE, Place
 from assay.run.run import run_in, run_new
 from assay.run.signals import StopRequest
 from tests.runs import SHORT, checkpoint, config, result, rows, run, same_tensors, train
@@ -164,7 +163,7 @@ def test_secrets_are_not_written(runs: Path, monkeypatch: pytest.MonkeyPatch) ->
 def longer(folder: Path, *words: str) -> None:
     """`resume=<folder> words`, as the command does it once the stored config is read."""
     overrides = [*SHORT, f"output_dir={folder.parent.parent}", *words]
-    run_in(RunFolder.open(folder), config(*overrides), overrides, Console(), StopRequest(), WHOLE)
+    run_in(RunFolder.open(folder), config(*overrides), overrides, Console(), StopRequest())
 
 
 def test_a_completed_run_is_made_longer(runs: Path) -> None:
@@ -243,6 +242,6 @@ def test_adam_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_repetition_has_the_threads_of_the_original(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     overrides = [*SHORT, f"output_dir={runs}", "device.threads=auto", "data.batch_size=256"]
-    original = run_new(config(*overrides), overrides, Console(), StopRequest(), Place(threads=1))
+    original = run_new(config(*overrides), overrides, Console(), StopRequest(), threads=1)
     reproduce(str(original.path))
     assert "bit-identical" in capsys.readouterr().out

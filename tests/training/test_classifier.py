@@ -11,7 +11,7 @@ from torch import nn
 from assay.data.order import epoch_order
 from assay.run.device import resolve
 from assay.run.parts import build_parts
-from assay.training.classifier import _Update  # pyright: ignore[reportPrivateUsage]
+from assay.training.classifier import Classifier
 from tests.runs import SHORT, checkpoint, config, result, train
 
 
@@ -63,20 +63,14 @@ def test_clipping_unscales_gradients_once(world_size: int) -> None:
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     features = torch.ones(4, 3)
 
-    def update_of(model: nn.Module, scaler: Any, backward: Any) -> _Update:
-        trainer = SimpleNamespace(world_size=world_size, precision_plugin=SimpleNamespace(scaler=scaler))
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-        module: Any = SimpleNamespace(
-            trainer=trainer, model=model, optimizer=optimizer, scheduler=None, clip_val=0.1,
-            clip_algorithm="norm", manual_backward=backward,
-        )  # fmt: skip
-        return _Update(module, weight=1.0)
-
+    trainer: Any = SimpleNamespace(world_size=world_size)
     for model, kind, backward in (
         (scaled, scaler, lambda loss: scaler.scale(loss).backward()),
         (plain, None, lambda loss: loss.backward()),
     ):
-        update = update_of(model, kind, backward)
-        update.backward(model(features).sum())
-        assert update.step() == 0.5
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+        module = Classifier(model, optimizer, None, gradient_clip_val=0.1)
+        module.trainer, module.scaler, module.manual_backward = trainer, kind, backward
+        module.backward_of(weight=1.0)(model(features).sum())
+        assert module.step() == 0.5
     assert all(map(torch.allclose, scaled.parameters(), plain.parameters()))

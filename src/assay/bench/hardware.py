@@ -27,7 +27,7 @@ from assay.config.schema import HardwareConfig
 from assay.report import Report, Table, in_bytes
 from assay.run.device import cpu_name
 from assay.run.folder import provenance
-from assay.run.place import usable_cores
+from assay.run.process import usable_cores
 
 # FLOP of a multiprocessor in a clock: float32, tf32, half formats; a GeForce has half the tensor rates
 MULTIPROCESSOR: dict[tuple[int, int], tuple[int, int, int]] = {

@@ -1,4 +1,4 @@
-"""The loaders: an epoch cut into calls of the training step, each of many batches.
+"""An epoch cut into calls of the training step, each of many batches.
 
 Lightning's hooks cost about as much as a small network's whole step, so a call of the training step gets an
 iterable of `steps_per_execution` batches. Tensors in memory are gathered batch by batch just before use:
@@ -6,17 +6,20 @@ gathering a whole call's worth at once would spill the cache.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from assay.data.order import epoch_generator, epoch_order
 
 Batch = tuple[Tensor, Tensor]  # features (batch, *in_shape), labels (batch,)
+# the batches of one epoch, from its number and the sample indices of each batch
+Gather = Callable[[int, Sequence[Tensor]], Iterator[Batch]]
 
 
 @dataclass(frozen=True)
@@ -37,24 +40,6 @@ class Share:
         """What this process's mean loss must be scaled by so that the mean over processes is the batch's."""
         part = len(range(count)[self.rank :: self.world_size])  # tensor_split gives the first ones more, too
         return part * self.world_size / count
-
-
-class Execution:
-    """The batches of one call of the training step, made while it iterates.
-
-    `weight` scales this process's loss, see `Share`. No dataclass: Lightning would take it apart.
-    """
-
-    def __init__(self, batches: Iterable[Batch], count: int, weight: float = 1.0) -> None:
-        self.batches = batches
-        self.count = count
-        self.weight = weight
-
-    def __iter__(self) -> Iterator[Batch]:
-        return iter(self.batches)
-
-    def __len__(self) -> int:
-        return self.count
 
 
 @dataclass(frozen=True)
@@ -84,74 +69,34 @@ class EpochPlan:
         return math.ceil(self.num_batches / self.calls_of)
 
 
-Position = Callable[[], tuple[int, int]]  # (epoch, batches of it already done)
+class Execution:
+    """The batches of one call of the training step, made while it iterates.
 
+    `weight` scales this process's loss, see `Share`. No dataclass: Lightning would take it apart.
+    """
 
-class TensorExecutions:
-    """An epoch over tensors in memory, on the device where they are."""
+    def __init__(self, batches: Iterator[Batch], count: int, weight: float) -> None:
+        self.batches = batches
+        self.count = count
+        self.weight = weight
 
-    def __init__(self, tensors: Sequence[Tensor], plan: EpochPlan, share: Share, position: Position) -> None:
-        self.features, self.labels = tensors
-        self.plan = plan
-        self.share = share
-        self.position = position
-
-    def __len__(self) -> int:
-        return len(self.plan)
-
-    def __iter__(self) -> Iterator[Execution]:
-        for call in self.plan.batches(*self.position()):
-            weight = self.share.weight(len(call[0])) if call else 1.0
-            yield Execution(self._gather(call), len(call), weight)
-
-    def _gather(self, call: list[Tensor]) -> Iterator[Batch]:
-        features, labels, device = self.features, self.labels, self.features.device
-        for indices in call:
-            chosen = self.share.of(indices).to(device, non_blocking=True)
-            yield features.index_select(0, chosen), labels.index_select(0, chosen)
-
-
-class _Listed(Sampler[list[int]]):
-    """Hands a DataLoader the batches that were planned."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[int]] = []
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.batches)
+    def __iter__(self) -> Iterator[Batch]:
+        return islice(self.batches, self.count)
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return self.count
 
 
-class StreamedExecutions:
-    """An epoch over any data set, loaded sample by sample through a DataLoader with workers."""
+class Executions:
+    """The loader of training: an epoch, call by call, from where `position` (epoch, batches done) says."""
 
     def __init__(
-        self,
-        dataset: Dataset[Any],
-        num_workers: int,
-        device: torch.device,
-        convert: Callable[[Tensor], Tensor],
-        plan: EpochPlan,
-        share: Share,
-        position: Position,
+        self, gather: Gather, plan: EpochPlan, share: Share, position: Callable[[], tuple[int, int]]
     ) -> None:
+        self.gather = gather
         self.plan = plan
         self.share = share
         self.position = position
-        self.device = device
-        self.convert = convert
-        self._planned = _Listed()
-        self._generator = torch.Generator()
-        self._loader = DataLoader(
-            dataset,
-            batch_sampler=self._planned,
-            num_workers=num_workers,
-            persistent_workers=num_workers > 0,
-            pin_memory=device.type == "cuda",
-            generator=self._generator,  # or each new iterator would draw from the global one
-        )
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -159,29 +104,60 @@ class StreamedExecutions:
     def __iter__(self) -> Iterator[Execution]:
         epoch, first = self.position()
         calls = self.plan.batches(epoch, first)
-        self._planned.batches = [self.share.of(indices).tolist() for call in calls for indices in call]
-        self._generator.set_state(epoch_generator(self.plan.seed, epoch).get_state())
-        stream = iter(self._loader)
+        batches = self.gather(epoch, [self.share.of(indices) for call in calls for indices in call])
         for call in calls:
             weight = self.share.weight(len(call[0])) if call else 1.0
-            yield Execution(self._take(stream, len(call)), len(call), weight)
+            yield Execution(batches, len(call), weight)
 
-    def _take(self, stream: Iterator[Any], count: int) -> Iterator[Batch]:
-        for _ in range(count):
-            features, labels = next(stream)
-            features = self.convert(features).to(self.device, non_blocking=True)
-            yield features, labels.to(self.device, non_blocking=True)
+
+def from_tensors(features: Tensor, labels: Tensor) -> Gather:
+    """Batches out of tensors in memory, on the device where they are."""
+
+    def gather(epoch: int, batches: Sequence[Tensor]) -> Iterator[Batch]:
+        for indices in batches:
+            here = indices.to(features.device, non_blocking=True)
+            yield features.index_select(0, here), labels.index_select(0, here)
+
+    return gather
+
+
+def from_dataset(
+    dataset: Dataset[Any],
+    num_workers: int,
+    seed: int,
+    device: torch.device,
+    convert: Callable[[Tensor], Tensor],
+) -> Gather:
+    """Batches out of any data set, sample by sample, through a DataLoader whose workers are kept."""
+    planned: list[list[int]] = []
+    generator = torch.Generator()  # or each epoch would draw from the global one
+    loader = DataLoader(
+        dataset,
+        batch_sampler=planned,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=device.type == "cuda",
+        generator=generator,
+    )
+
+    def gather(epoch: int, batches: Sequence[Tensor]) -> Iterator[Batch]:
+        planned[:] = [indices.tolist() for indices in batches]
+        generator.set_state(epoch_generator(seed, epoch).get_state())
+        for features, labels in loader:
+            yield convert(features).to(device, non_blocking=True), labels.to(device, non_blocking=True)
+
+    return gather
 
 
 class TensorBatches:
     """Validation and test over tensors in memory, in their order, `size` at a time."""
 
-    def __init__(self, tensors: Sequence[Tensor], size: int) -> None:
-        self.features, self.labels = tensors
-        self.size = size
+    def __init__(self, features: Tensor, labels: Tensor, size: int) -> None:
+        self.features = features.split(size)
+        self.labels = labels.split(size)
 
     def __len__(self) -> int:
-        return math.ceil(len(self.labels) / self.size)
+        return len(self.labels)
 
     def __iter__(self) -> Iterator[Batch]:
-        return zip(self.features.split(self.size), self.labels.split(self.size), strict=True)
+        return zip(self.features, self.labels, strict=True)

@@ -1,7 +1,6 @@
 """The LightningDataModule: any `Source`, cut into batches as the config says."""
 
 import math
-from dataclasses import dataclass
 from typing import Any, cast, final
 
 import torch
@@ -9,40 +8,28 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
-from assay.data.batches import EpochPlan, Share, StreamedExecutions, TensorBatches, TensorExecutions
+from assay.config.schema import TrainerConfig
+from assay.data.batches import EpochPlan, Executions, Share, TensorBatches, from_dataset, from_tensors
 from assay.data.source import Source, Split
 from assay.errors import UserError
 
 EVALUATION_BATCH = 1_000  # samples; large enough to be fast, small enough for a cache and a CNN's activations
-Limit = int | float | None
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much of each split is used, and how long training goes on; counts are of batches and steps."""
-
-    train: Limit = None
-    val: Limit = None
-    test: Limit = None
-    overfit: int | None = None  # train on the samples of so many batches only
-    max_steps: int | None = None
 
 
 @final
 class DataModule(LightningDataModule):
     """Feeds the three splits of a source; the order of training batches is a function of (seed, epoch)."""
 
-    def __init__(self, source: Source, seed: int, steps_per_execution: int, limits: Limits) -> None:
+    def __init__(self, source: Source, seed: int, config: TrainerConfig) -> None:
         super().__init__()
         self.source = source
         self.seed = seed
-        self.steps_per_execution = steps_per_execution
-        self.limits = limits
+        self.config = config
         self.resume_at: tuple[int, int] = (0, 0)  # (epoch, batches of it already done), set from a checkpoint
         self._splits: dict[Split, Dataset[Any]] = {}
 
     def split(self, name: Split) -> Dataset[Any]:
-        """The samples of one split that are used."""
+        """The samples of one split."""
         if name not in self._splits:
             self._splits[name] = self.source.dataset(name)
         return self._splits[name]
@@ -51,56 +38,66 @@ class DataModule(LightningDataModule):
     def num_batches(self) -> int:
         """Training batches, and so optimizer steps, of one epoch; of a share at least one."""
         everything = math.ceil(self._size("train") / self.source.batch_size)
-        return max(1, _limited(everything, self.limits.train))
+        return max(1, _limited(everything, self.config.limit_train_batches))
 
-    def total_steps(self, max_epochs: int) -> int:
-        steps = max_epochs * self.num_batches
-        return steps if self.limits.max_steps is None else min(steps, self.limits.max_steps)
+    @property
+    def total_steps(self) -> int:
+        steps, most = self.config.max_epochs * self.num_batches, self.config.max_steps
+        return steps if most is None else min(steps, most)
 
-    def train_dataloader(self) -> TensorExecutions | StreamedExecutions:
-        dataset, device, share = self.split("train"), self._device, self._share
+    @property
+    def max_epochs(self) -> int:
+        """Epochs that are begun: `max_steps` may leave the last one unfinished."""
+        return math.ceil(self.total_steps / self.num_batches)
+
+    def train_dataloader(self) -> Executions:
+        dataset, share = self.split("train"), self._share
+        if isinstance(dataset, TensorDataset):
+            gather = from_tensors(*self._on_device(dataset))
+        else:
+            workers = self.source.num_workers
+            gather = from_dataset(dataset, workers, self.seed, self._device, self._convert)
         plan = EpochPlan(
             num_samples=self._size("train"),
             batch_size=self.source.batch_size,
             num_batches=self.num_batches,
             # DistributedDataParallel averages gradients once for each call of the training step
-            calls_of=1 if share.world_size > 1 else self.steps_per_execution,
+            calls_of=1 if share.world_size > 1 else self.config.steps_per_execution,
             seed=self.seed,
-            max_steps=self.limits.max_steps,
+            max_steps=self.config.max_steps,
         )
-        if isinstance(dataset, TensorDataset):
-            return TensorExecutions(self._on_device(dataset), plan, share, self._position)
-        workers, convert = self.source.num_workers, self._convert
-        return StreamedExecutions(dataset, workers, device, convert, plan, share, self._position)
+        return Executions(gather, plan, share, self._position)
 
     def val_dataloader(self) -> TensorBatches | DataLoader[Any]:
-        return self._evaluation("val", self.limits.val)
+        return self._evaluation("val", self.config.limit_val_batches)
 
     def test_dataloader(self) -> TensorBatches | DataLoader[Any]:
-        return self._evaluation("test", self.limits.test)
+        return self._evaluation("test", self.config.limit_test_batches)
 
-    def _evaluation(self, name: Split, limit: Limit) -> TensorBatches | DataLoader[Any]:
-        dataset, share = self.split(name), self._share
-        batches = _limited(math.ceil(self._size(name) / self.source.batch_size), limit)
-        used = range(self._size(name))[: batches * self.source.batch_size][share.rank :: share.world_size]
+    def _evaluation(self, name: Split, limit: int | float | None) -> TensorBatches | DataLoader[Any]:
+        dataset, share, size = self.split(name), self._share, self.source.batch_size
+        batches = _limited(math.ceil(self._size(name) / size), limit)
+        used = range(self._size(name))[: batches * size][share.rank :: share.world_size]
         if isinstance(dataset, TensorDataset):
+            features, labels = self._on_device(dataset)
             part = slice(used.start, used.stop, used.step)
-            return TensorBatches([tensor[part] for tensor in self._on_device(dataset)], EVALUATION_BATCH)
+            return TensorBatches(features[part], labels[part], EVALUATION_BATCH)
         return DataLoader(
             Subset(dataset, list(used)),
-            batch_size=self.source.batch_size,
+            batch_size=size,
             num_workers=self.source.num_workers,
             generator=torch.Generator(),  # or each new iterator would draw from the global one
         )
 
     def _size(self, name: Split) -> int:
         size = len(cast(Any, self.split(name)))
-        if name == "train" and self.limits.overfit is not None:
-            return min(size, self.limits.overfit * self.source.batch_size)
+        if name == "train" and self.config.overfit_batches is not None:
+            return min(size, self.config.overfit_batches * self.source.batch_size)
         return size
 
-    def _on_device(self, dataset: TensorDataset) -> list[Tensor]:
-        return [self._convert(tensor).to(self._device) for tensor in dataset.tensors]
+    def _on_device(self, dataset: TensorDataset) -> tuple[Tensor, Tensor]:
+        features, labels = (self._convert(tensor).to(self._device) for tensor in dataset.tensors)
+        return features, labels
 
     def _convert(self, tensor: Tensor) -> Tensor:
         """To the precision of the weights, where `device.precision` says so."""
@@ -130,7 +127,7 @@ class DataModule(LightningDataModule):
         return epoch, done if epoch == resumed else 0
 
 
-def _limited(count: int, limit: Limit) -> int:
+def _limited(count: int, limit: int | float | None) -> int:
     if limit is None:
         return count
     return min(count, limit) if isinstance(limit, int) else int(count * limit)

@@ -19,7 +19,6 @@ from assay.config.redact import redact
 from assay.config.saved import differences, read_config, saved_config
 from assay.errors import RunFailed, UserError
 from assay.run.folder import RunFolder
-from assay.run.place import Place
 
 SECTIONS = ("status", "metrics", "epochs", "steps", "seed", "versions", "git", "data", "device")
 CLOCK = ("seconds", "samples_per_second")  # columns of metrics.csv that no two runs share
@@ -131,8 +130,7 @@ def reproduce(folder: str) -> None:
     for key, then, now in differences({name: before.get(name) for name in here}, here):
         print(f"device {key} was {then} and is {now} here: the same bits cannot be promised")
     with stop_requests() as request:
-        place = Place(threads=before.get("threads"), is_exact=isinstance(before.get("threads"), int))
-        repeated = run_new(config, [f"reproduce={folder}"], Console(), request, place)
+        repeated = run_new(config, [f"reproduce={folder}"], Console(), request, before.get("threads"))
     _report(original.path, repeated.path)
 
 

@@ -10,7 +10,6 @@ import torch
 
 from assay.config.schema import DeviceConfig
 from assay.errors import UserError
-from assay.run.place import WHOLE, Place
 
 FLOP_PER_THREAD = 16e6  # of one training step: below it a second thread costs more than it gives
 
@@ -81,17 +80,11 @@ class Device:
     precision: str
     deterministic: bool
     name: str
-    gpu: int = 0  # the one that is used where a single one is
     per_node: int = 1  # of `count`, those of this machine
     launched: bool = False  # whether a launcher has started the processes
 
-    @property
-    def single(self) -> int | list[int]:
-        """One device, as Lightning's Trainer wants it named."""
-        return [self.gpu] if self.accelerator == "gpu" else 1
 
-
-def resolve(config: DeviceConfig, place: Place = WHOLE) -> Device:
+def resolve(config: DeviceConfig) -> Device:
     """Raises `UserError` for a device that is not here, or that cannot do what is asked."""
     accelerator = config.accelerator
     if accelerator == "auto":
@@ -106,11 +99,15 @@ def resolve(config: DeviceConfig, place: Place = WHOLE) -> Device:
         )
     launch = launched()
     count = _count(config.devices, accelerator, launch)
-    gpu = place.gpu or 0
-    name = _name(accelerator, gpu)
-    total = launch.world_size if launch else count
-    values = accelerator, total, config.precision, config.deterministic, name, gpu, count
-    return Device(*values, launched=launch is not None)
+    return Device(
+        accelerator=accelerator,
+        count=launch.world_size if launch else count,
+        precision=config.precision,
+        deterministic=config.deterministic,
+        name=_name(accelerator),
+        per_node=count,
+        launched=launch is not None,
+    )
 
 
 def _count(asked: int | str, accelerator: str, launch: Launch | None) -> int:
@@ -136,9 +133,9 @@ def _mps() -> bool:
     return torch.backends.mps.is_available()
 
 
-def _name(accelerator: str, gpu: int) -> str:
+def _name(accelerator: str) -> str:
     if accelerator == "gpu":
-        return torch.cuda.get_device_name(gpu)
+        return torch.cuda.get_device_name()
     return "Apple GPU" if accelerator == "mps" else cpu_name()
 
 

@@ -6,8 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -28,10 +27,9 @@ from assay.config.schema import TrainConfig
 from assay.config.validate import validate
 from assay.errors import Diverged, Interrupted, RunFailed, UserError
 from assay.run.device import Device, resolve
+from assay.run.failures import explained_out_of_memory, logs_to
 from assay.run.folder import RunFolder, versions
-from assay.run.logs import logs_to
-from assay.run.memory import explained_out_of_memory
-from assay.run.parts import Parts, build_loggers, build_parts, make_trainer
+from assay.run.parts import Run, build_loggers, build_parts, make_trainer
 from assay.run.resume import resume_point
 from assay.run.signals import StopRequest, stop_requests
 from assay.training.history import History, Recorder
@@ -47,111 +45,82 @@ PATIENCE = 20.0  # seconds that processes have to end after the first of them ha
 
 @dataclass(frozen=True)
 class FitJob:
-    """All that a process needs to fit; plain values, so that it can be sent to another process."""
+    """All that another process needs to fit; plain values, so that it can be sent there."""
 
     config: TrainConfig
     device: Device
     folder: Path
-
-    @property
-    def last(self) -> Path:
-        return self.folder / "checkpoints" / "last.ckpt"
+    threads: int
 
 
-def fit_here(
-    job: FitJob,
-    parts: Parts,
-    console: Console,
-    request: StopRequest,
-    view: TensorBoard,
-    history: History,
-    state: dict[str, Any] | None = None,
-    on_first_save: Callable[[], None] = lambda: None,
-) -> None:
-    """Train to the end in this process, from `state` if there is one; `history` grows meanwhile.
+def fit_here(run: Run, history: History, view: TensorBoard) -> None:
+    """Train to the end in this process, from `run.point` if there is one; `history` grows meanwhile.
 
     Raises `Interrupted` after saving, `Diverged`, or `RunFailed` when the memory does not suffice.
     """
-    trainer_config, device = job.config.trainer, job.device
-    recorder = Recorder(job.folder / "metrics.csv", trainer_config.log_every_n_steps, history)
-    metadata = {
-        "config_id": config_id(as_plain(job.config)),
-        "config": redact(as_plain(job.config)),
-        "versions": versions(),
-    }
-    checkpoints = Checkpoints(
-        job.last.parent, recorder, *_every(trainer_config.checkpoint_every), metadata, parts.total_steps,
-        on_first_save,
-    )  # fmt: skip
-    if any(job.folder.glob("events.out.tfevents.*")):  # the points after the checkpoint are of a lost run
+    config, device, folder, parts = run.config.trainer, run.device, run.folder, run.parts
+    classifier, data = parts.classifier, parts.data
+    state = run.point.state if run.point else None
+    recorder = Recorder(folder.path / "metrics.csv", config.log_every_n_steps, history)
+    plain = as_plain(run.config)
+    metadata = {"config_id": config_id(plain), "config": redact(plain), "versions": versions()}
+    save_every = _interval(config.checkpoint_every)
+    checkpoints = Checkpoints(folder.last, recorder, save_every, metadata, folder.mark_checkpoint)
+    if any(folder.path.glob("events.out.tfevents.*")):  # the points after the checkpoint are of a lost run
         view.purge_step = state["global_step"] + 1 if state else 0
-    if state and state["assay"]["total_steps"] != parts.total_steps:
-        follow_new_length(state, parts.classifier.optimizer, parts.classifier.scheduler)
+    if state and state["assay"]["total_steps"] != data.total_steps:
+        follow_new_length(state, classifier.optimizer, classifier.scheduler)
     trainer = make_trainer(
-        job.config,
-        device,
-        job.folder,
-        devices=device.per_node if device.count > 1 else device.single,
+        run,
+        devices=device.per_node,
         num_nodes=device.count // device.per_node,
         strategy="auto" if device.count == 1 else "ddp",
-        max_epochs=parts.max_epochs,
-        check_val_every_n_epoch=trainer_config.check_val_every_n_epoch,
-        limit_val_batches=0 if trainer_config.limit_val_batches in (0, 0.0) else 1.0,
-        detect_anomaly=trainer_config.detect_anomaly,
-        profiler=trainer_config.profiler,
+        max_epochs=data.max_epochs,
+        check_val_every_n_epoch=config.check_val_every_n_epoch,
+        limit_val_batches=0 if config.limit_val_batches in (0, 0.0) else 1.0,
+        detect_anomaly=config.detect_anomaly,
+        profiler=config.profiler,
         # these environments and no other: under SLURM, Lightning would take the job's signals for itself
         plugins=[
             DurableIO(state),
             LightningEnvironment() if device.count == 1 else TorchElasticEnvironment(),
         ],
-        logger=[view, *build_loggers(job.config, job.folder)],
+        logger=[view, *build_loggers(run.config, folder.path)],
         callbacks=[
             recorder,
-            ProgressLine(console, recorder, parts.total_steps, parts.max_epochs),
+            ProgressLine(run.console, recorder, data),
             *parts.callbacks,
-            LambdaCallback(on_train_start=lambda *_: request.take_sigterm()),
+            LambdaCallback(on_train_start=lambda *_: run.request.take_sigterm()),
             checkpoints,
         ],
     )
 
     def ask(signum: int) -> None:
         checkpoints.signum = signum
-        parts.classifier.stop_requested = True
+        classifier.stop_requested = True
 
-    request.ask = ask
+    run.request.ask = ask
+    resumed = str(folder.last) if state else None
     try:
-        with explained_out_of_memory(job.config), _kept_last(job.last):
-            trainer.fit(
-                parts.classifier,
-                datamodule=parts.data,
-                ckpt_path=str(job.last) if state else None,
-                weights_only=True,
-            )
-        if parts.classifier.stop_requested:  # asked after the last checkpoint
+        with explained_out_of_memory(run.config):
+            trainer.fit(classifier, datamodule=data, ckpt_path=resumed, weights_only=True)
+        if classifier.stop_requested:  # asked after the last checkpoint
             raise Interrupted(checkpoints.signum or signal.SIGTERM)
+    except Diverged as error:
+        there = folder.last.exists()
+        kept = f"the last finite checkpoint is kept: {folder.last}" if there else "there is no checkpoint yet"
+        raise Diverged(f"{error}\n{kept}") from error
     finally:
-        request.ask = None
+        run.request.ask = None
         recorder.close()
 
 
-def _every(text: str | None) -> tuple[int | None, float | None]:
-    """`500 steps` or `60 seconds`, as the schema has validated it."""
+def _interval(text: str | None) -> tuple[int | None, float | None]:
+    """Steps or seconds: `500 steps` or `60 seconds`, as the schema has validated it."""
     if text is None:
         return None, None
     number, unit = text.split()
     return (int(number), None) if unit == "steps" else (None, float(number))
-
-
-@contextmanager
-def _kept_last(last: Path) -> Generator[None]:
-    """Say of a run that diverges inside the block which finite checkpoint is left."""
-    try:
-        yield
-    except Diverged as error:
-        kept = (
-            f"the last finite checkpoint is kept: {last}" if last.exists() else "there is no checkpoint yet"
-        )
-        raise Diverged(f"{error}\n{kept}") from error
 
 
 def fit_rank(job: FitJob, rank: int, request: StopRequest) -> None:
@@ -159,17 +128,14 @@ def fit_rank(job: FitJob, rank: int, request: StopRequest) -> None:
     folder = RunFolder.open(job.folder)
     point = resume_point(folder, job.config)
     name = "log.txt" if rank == 0 else f"log-process-{rank}.txt"
-    history, state = (point.history(), point.state) if point else (History(), None)
-    view = TensorBoard(job.folder)
-    with logs_to(job.folder / name):
+    with logs_to(job.folder / name), closing(TensorBoard(job.folder)) as view:
         try:
-            parts = build_parts(job.config, job.device, rank)
-            fit_here(job, parts, Console(), request, view, history, state, folder.mark_checkpoint)
+            parts = build_parts(job.config, job.device, rank, job.threads)
+            run = Run(job.config, (), folder, job.device, parts, point, Console(), request)
+            fit_here(run, point.history() if point else History(), view)
         except Exception:
             log.exception("process %d failed", rank)
             raise
-        finally:
-            view.close()
 
 
 def fit_in_processes(job: FitJob, request: StopRequest) -> None:
@@ -246,7 +212,8 @@ def _free_port() -> int:
 
 def tell_others(job: FitJob | None) -> None:
     """Rank 0 of a launcher's processes tells the others what to fit, or that there is nothing; once."""
-    told = {"folder": str(job.folder), "config": as_plain(job.config)} if job else None
+    plain = as_plain(job.config) if job else None
+    told = {"config": plain, "folder": str(job.folder), "threads": job.threads} if job else None
     _store().compare_set(WORD, "", json.dumps(told))
 
 
@@ -264,7 +231,7 @@ def fit_as_told(rank: int, request: StopRequest) -> None:
     if not folder.is_dir():
         raise UserError(f"output_dir: {folder} is not on this machine\nall machines of a run must share it")
     with suppress(Interrupted):  # rank 0 says it, once the record is written
-        fit_rank(FitJob(config, resolve(config.device), folder), rank, request)
+        fit_rank(FitJob(config, resolve(config.device), folder, told["threads"]), rank, request)
 
 
 @cache

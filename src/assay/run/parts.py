@@ -2,6 +2,7 @@
 
 import random
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -10,15 +11,19 @@ import numpy as np
 import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers.logger import Logger
+from rich.console import Console
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from assay.config.components import build
 from assay.config.schema import TrainConfig
-from assay.data.module import DataModule, Limits
+from assay.data.module import DataModule
 from assay.data.source import Source
 from assay.run.device import Device, choose_threads
-from assay.run.place import WHOLE, Place, usable_cores
+from assay.run.folder import RunFolder
+from assay.run.process import usable_cores
+from assay.run.resume import ResumePoint
+from assay.run.signals import StopRequest
 from assay.training.classifier import Classifier
 
 
@@ -29,10 +34,22 @@ class Parts:
     data: DataModule
     classifier: Classifier
     callbacks: list[Callback]
-    max_epochs: int
-    total_steps: int
     threads: int
     data_sha256: str | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that the stages of one run work with, once its folder is there."""
+
+    config: TrainConfig
+    overrides: Sequence[str]
+    folder: RunFolder
+    device: Device
+    parts: Parts
+    point: ResumePoint | None
+    console: Console
+    request: StopRequest
 
 
 def seed_everything(seed: int) -> None:
@@ -42,34 +59,38 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def build_parts(config: TrainConfig, device: Device, rank: int = 0, place: Place = WHOLE) -> Parts:
+def build_parts(
+    config: TrainConfig,
+    device: Device,
+    rank: int = 0,
+    threads: int | None = None,
+    cores: int | None = None,
+) -> Parts:
     """Network, optimizer, schedule, callbacks and data of one process, before anything is written.
 
-    Raises `UserError` for values that a constructor refuses; what else their code raises passes.
+    `threads` are those of an earlier part of the run: another number would change the last bits. `cores` is
+    how many the run may use among others. Raises `UserError` for values that a constructor refuses; what
+    else their code raises passes.
     """
     source = cast(Source, build(config.data, "data", seed=config.seed))
     digest = source.prepare()
-    data = DataModule(source, config.seed, config.trainer.steps_per_execution, _limits(config))
-    total_steps = data.total_steps(config.trainer.max_epochs)
+    data = DataModule(source, config.seed, config.trainer)
     seed_everything(config.seed)
     shape, classes = source.in_shape, source.num_classes
     network = cast(nn.Module, build(config.model, "model", in_shape=shape, num_classes=classes))
     optimizer: Any = build(config.optimizer, "optimizer", params=network.parameters())
-    scheduler: Any = None
-    if config.scheduler is not None:
-        scheduler = build(config.scheduler, "scheduler", optimizer=optimizer, total_steps=total_steps)
+    steps = data.total_steps
+    scheduler: Any = build(config.scheduler, "scheduler", optimizer=optimizer, total_steps=steps)
     clip = config.trainer.gradient_clip_val, config.trainer.gradient_clip_algorithm
     classifier = Classifier(network, optimizer, scheduler, *clip)
-    callbacks = [
-        cast(Callback, build(node, f"callbacks.{name}")) for name, node in (config.callbacks or {}).items()
-    ]
-    cores = place.threads or usable_cores() // device.per_node
-    flop = source.batch_size * _flop_of_sample(network, source)
-    threads = cores if place.is_exact else choose_threads(config.device, flop, cores)
+    nodes = config.callbacks or {}
+    callbacks = [cast(Callback, build(node, f"callbacks.{name}")) for name, node in nodes.items()]
+    if threads is None:
+        flop = source.batch_size * _flop_of_sample(network, source)
+        threads = choose_threads(config.device, flop, cores or usable_cores() // device.per_node)
     torch.set_num_threads(threads)
     seed_everything(config.seed + rank)  # whatever building drew; processes must not share dropout masks
-    max_epochs = -(-total_steps // data.num_batches)
-    return Parts(data, classifier, callbacks, max_epochs, total_steps, threads, digest)
+    return Parts(data, classifier, callbacks, threads, digest)
 
 
 def _flop_of_sample(network: nn.Module, source: Source) -> float:
@@ -88,22 +109,9 @@ def _flop_of_sample(network: nn.Module, source: Source) -> float:
     return counter.get_total_flops() / 2
 
 
-def _limits(config: TrainConfig) -> Limits:
-    trainer = config.trainer
-    return Limits(
-        train=trainer.limit_train_batches,
-        val=trainer.limit_val_batches,
-        test=trainer.limit_test_batches,
-        overfit=trainer.overfit_batches,
-        max_steps=trainer.max_steps,
-    )
-
-
 def build_loggers(config: TrainConfig, folder: Path) -> list[Logger]:
-    return [
-        cast(Logger, build(node, f"logger.{name}", save_dir=str(folder)))
-        for name, node in (config.logger or {}).items()
-    ]
+    nodes = config.logger or {}
+    return [cast(Logger, build(node, f"logger.{name}", save_dir=str(folder))) for name, node in nodes.items()]
 
 
 def check_loggers(config: TrainConfig) -> None:
@@ -112,13 +120,13 @@ def check_loggers(config: TrainConfig) -> None:
         build_loggers(config, Path(folder))
 
 
-def make_trainer(config: TrainConfig, device: Device, folder: Path, **settings: Any) -> Trainer:
+def make_trainer(run: Run, **settings: Any) -> Trainer:
     """A Trainer without what Assay does itself: progress, model summary, checkpoints, sanity check."""
     return Trainer(
-        accelerator=device.accelerator,
-        precision=cast(Any, device.precision),
-        deterministic=device.deterministic,
-        default_root_dir=folder,
+        accelerator=run.device.accelerator,
+        precision=cast(Any, run.device.precision),
+        deterministic=run.device.deterministic,
+        default_root_dir=run.folder.path,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,

@@ -67,7 +67,7 @@ def _writable(folder: Path) -> Path:
 
 def bytes_needed(parts: Parts, log_every_n_steps: int) -> int:
     """The most that a run's files take at any moment."""
-    rows = parts.total_steps // log_every_n_steps + parts.max_epochs + 1
+    rows = parts.data.total_steps // log_every_n_steps + parts.data.max_epochs + 1
     return CHECKPOINTS * checkpoint_bytes(parts) + rows * ROW + PICTURES
 
 

@@ -1,4 +1,4 @@
-"""Which process holds a run, and whether it still does. Needs no torch.
+"""Which process holds a run, and whether it still does; which cores this one may use. Needs no torch.
 
 A pid alone is soon given to another process, and the wall clock may be set back: a process is known by the
 boot of its machine, its pid namespace, its pid, and the moment it started as the kernel counts it.
@@ -59,3 +59,9 @@ def _started(pid: int) -> int | None:
     except FileNotFoundError:
         return None
     return int(text.rpartition(")")[2].split()[19])  # field 22 of proc(5); the name before may hold anything
+
+
+def usable_cores() -> int:
+    """Physical cores that this process may run on."""
+    logical = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(logical, psutil.cpu_count(logical=False) or logical))

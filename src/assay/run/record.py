@@ -2,49 +2,40 @@
 
 import logging
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
 from assay.config.redact import redact
 from assay.config.saved import as_plain, read_config
-from assay.config.schema import TrainConfig
 from assay.errors import Interrupted, RunFailed, UserError
-from assay.run import bugs
-from assay.run.device import Device
+from assay.run import failures
 from assay.run.folder import RunFolder, blank_result
-from assay.run.parts import Parts
-from assay.run.resume import ResumePoint
+from assay.run.parts import Run
 from assay.training.atomic import WriteError
 from assay.training.history import History
 
 log = logging.getLogger(__name__)
 
 
-def begin_result(
-    folder: RunFolder,
-    config: TrainConfig,
-    overrides: Sequence[str],
-    device: Device,
-    parts: Parts,
-    point: ResumePoint | None,
-) -> None:
+def begin_result(run: Run) -> None:
     """A first `result.json`, and the config as it is now; a resumed run keeps how long it has taken."""
-    before, source = folder.result, parts.data.source
-    overrides = before.get("overrides", overrides)
+    folder, config, device, source = run.folder, run.config, run.device, run.parts.data.source
+    before = folder.result
+    overrides = before.get("overrides", run.overrides)
     is_new = not (folder.path / "config.yaml").exists()
     if is_new or (before and read_config(folder.path) != redact(as_plain(config))):
         folder.write_config(config, overrides)
     spent = before.get("seconds") or {}
-    saved = point.history().seconds if point else 0.0  # a run that was killed cannot say more
+    saved = run.point.history().seconds if run.point else 0.0  # a run that was killed cannot say more
     fitted = max(spent.get("fit") or 0.0, saved)
     total = max(spent.get("total", 0.0), fitted)
     in_use = {name: getattr(device, name) for name in ("name", "accelerator", "count", "precision")}
     begun = {
         "seconds": {"total": total, "fit": fitted or None, "test": None, "epochs": []},
         "resumed": before.get("resumed", -1) + 1,
-        "device": in_use | {"threads": parts.threads},
-        "data": {"name": source.name, "sha256": parts.data_sha256},
+        "device": in_use | {"threads": run.parts.threads},
+        "data": {"name": source.name, "sha256": run.parts.data_sha256},
         "checkpoint": before.get("checkpoint", config.ckpt),
     }
     folder.update(**(blank_result(config, overrides) | begun))
@@ -52,15 +43,15 @@ def begin_result(
 
 def progress(history: History, seconds: dict[str, Any]) -> dict[str, Any]:
     """What `result.json` says of a fit, be it done or not."""
-    if not history.last:
+    last, best, trained = history.last, history.best, sum(history.epoch_seconds)
+    if not last:
         return {"seconds": seconds}
-    trained = sum(history.epoch_seconds)
     return {
-        "metrics": {name: value for name, value in history.best.items() if "/" in name},
-        "last": {name: value for name, value in history.last.items() if "/" in name},
-        "best": {name: int(history.best[name]) for name in ("epoch", "step") if name in history.best},
-        "epochs": int(history.last["epoch"]),
-        "steps": int(history.last["step"]),
+        "metrics": {name: value for name, value in best.items() if "/" in name},
+        "last": {name: value for name, value in last.items() if "/" in name},
+        "best": {name: int(best[name]) for name in ("epoch", "step") if name in best},
+        "epochs": int(last["epoch"]),
+        "steps": int(last["step"]),
         "seconds": seconds | {"epochs": history.epoch_seconds},
         "samples_per_second": history.samples / trained if trained else None,
     }
@@ -94,6 +85,6 @@ def ended_result(folder: RunFolder, began: float) -> Generator[None]:
         raise
     except Exception as error:
         log.exception("the run failed")
-        end("failed", bugs.describe(error))
-        raise RunFailed(bugs.explained(error, folder.log)) from error
+        end("failed", failures.describe(error))
+        raise RunFailed(failures.explained(error, folder.log)) from error
     end("completed")

@@ -2,8 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +10,26 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from assay.run.device import Device
-from assay.run.parts import Parts
+from assay.run.parts import Run
 
 
-def introduce(console: Console, folder: Path, device: Device, parts: Parts, seed: int) -> None:
+def introduce(run: Run) -> None:
     """Device, data and model, before anything is trained."""
-    data, source, threads, say = parts.data, parts.data.source, parts.threads, _line_of(console)
-    sizes = ", ".join(f"{len(data.split(name)):,} {name}" for name in ("train", "val", "test"))  # type: ignore[arg-type]
+    device, data, source, threads = run.device, run.parts.data, run.parts.data.source, run.parts.threads
+    counts = {"train": data.split("train"), "val": data.split("val"), "test": data.split("test")}
+    sizes = ", ".join(f"{len(split):,} {name}" for name, split in counts.items())  # type: ignore[arg-type]
     processes = f"{device.count} processes, " if device.count > 1 else ""
     used = f"{processes}{threads} thread{'s' * (threads > 1)}, {device.precision}"
     steps = f"batch {source.batch_size}, {data.num_batches:,} steps an epoch"
-    say(f"run     {folder}")
-    say(f"device  {device.accelerator} ({device.name}), {used}")
-    say(f"data    {source.name}: {sizes}; {steps}, seed {seed}")
-    console.print(model_table(parts.classifier.model))
+    _say(run.console, f"run     {run.folder.path}")
+    _say(run.console, f"device  {device.accelerator} ({device.name}), {used}")
+    _say(run.console, f"data    {source.name}: {sizes}; {steps}, seed {run.config.seed}")
+    run.console.print(model_table(run.parts.classifier.model))
 
 
-def _line_of(console: Console) -> Callable[[str], None]:
-    """Prints one line as it is, however wide the screen; only what is marked up is set off."""
-    return partial(console.print, highlight=False, soft_wrap=True)
+def _say(console: Console, line: str) -> None:
+    """One line as it is, however wide the screen; only what is marked up is set off."""
+    console.print(line, highlight=False, soft_wrap=True)
 
 
 def model_table(model: nn.Module) -> Table:
@@ -53,15 +52,15 @@ def num_parameters(module: nn.Module) -> int:
 
 def conclude(console: Console, folder: Path, result: Mapping[str, Any], output_dir: Path) -> None:
     """The result, and the commands a person may want next."""
-    metrics, seconds, say = result["metrics"], result["seconds"], _line_of(console)
+    metrics, seconds = result["metrics"], result["seconds"]
     if "val/accuracy" in metrics:
-        say(f"validation accuracy {metrics['val/accuracy']:.2%}")
+        _say(console, f"validation accuracy {metrics['val/accuracy']:.2%}")
     if "test/accuracy" in metrics:
-        say(f"[bold]test accuracy {metrics['test/accuracy']:.2%}[/bold]")
+        _say(console, f"[bold]test accuracy {metrics['test/accuracy']:.2%}[/bold]")
     rate = result["samples_per_second"]
     speed = f", {rate:,.0f} samples/s in training" if rate else ""
     fitting = f"{seconds['fit']:.1f} s fitting, " if seconds["fit"] else ""
-    say(f"{fitting}{seconds['total']:.1f} s in all{speed}")
+    _say(console, f"{fitting}{seconds['total']:.1f} s in all{speed}")
     for what, command in next_commands(folder, result, output_dir).items():
         console.print(f"{what:<9}{command}", highlight=False, markup=False, soft_wrap=True)
 

@@ -18,8 +18,7 @@ from typing import Any
 
 from assay.config.messages import Problem
 from assay.config.schema import TrainConfig
-from assay.run.place import usable_cores
-from assay.run.process import this_process
+from assay.run.process import this_process, usable_cores
 from assay.run.signals import STOP
 from assay.sweep.job import Job
 from assay.sweep.worker import Task, in_process, run_job, validate

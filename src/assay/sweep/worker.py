@@ -27,7 +27,6 @@ from assay.config.saved import as_plain
 from assay.config.schema import TrainConfig
 from assay.errors import CannotResume, Interrupted, RunFailed, UserError
 from assay.run.folder import RunFolder, record_failure
-from assay.run.place import Place
 from assay.run.process import is_alive
 from assay.run.signals import STOP, StopRequest, stop_requests
 from assay.sweep.job import ENDED, is_held, opened
@@ -111,7 +110,7 @@ def _run_claimed(folder: RunFolder, task: Task, request: StopRequest) -> None:
                 os.environ["CUDA_VISIBLE_DEVICES"] = gpu
             from assay.run.run import run_in  # torch and Lightning, in the process that needs them
 
-            run_in(folder, task.config, task.overrides, console, request, Place(task.threads))
+            run_in(folder, task.config, task.overrides, console, request, task.threads)
             if opened(task.folder).result.get("status") in (None, "running"):
                 raise RunFailed("it ended and left no result")
         except BaseException as error:

@@ -132,6 +132,7 @@ class Recorder(Callback):
         self.history = history  # the run's, or that of the checkpoint that it goes on from
         self.recent_loss = math.nan  # for the progress bar
         self._file: MetricsFile | None = None
+        self._validated: dict[str, float] = {}  # of the epoch that runs
         self._clock = time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
@@ -169,22 +170,32 @@ class Recorder(Callback):
         if losses:
             self.recent_loss = losses[-1]
 
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Callbacks may monitor what is logged here; it is the same in every process already."""
+        self._validated = evaluation(trainer, cast(Classifier, pl_module), "val")
+        pl_module.log_dict(self._validated, logger=False, sync_dist=trainer.world_size > 1)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        now = time.perf_counter()
+        self.history.seconds += now - self._clock
+        self._clock = now
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """After validation, where there was one."""
-        history = self.history
-        row = history.epoch.metrics("train/epoch_")
-        validated = evaluation(trainer, cast(Classifier, pl_module), "val")
-        if validated is not None:
-            row |= validated
-            _demand_finite("validation", validated["val/loss"], trainer, pl_module)
-        row["samples_per_second"] = history.epoch.samples / history.this_epoch_seconds
-        self._row(trainer, trainer.global_step, row)
+        history, step = self.history, trainer.global_step
+        validated, self._validated = self._validated, {}
+        loss = validated.get("val/loss", 0.0)
+        if not math.isfinite(loss):
+            rate = trainer.optimizers[0].param_groups[0]["lr"]
+            raise diverged("the validation loss", loss, step, rate, cast(Classifier, pl_module).clip_val)
+        trained = history.epoch.metrics("train/epoch_")
+        rate = history.epoch.samples / history.this_epoch_seconds
+        self._row(trainer, step, trained | validated | {"samples_per_second": rate})
         history.last = {
             "epoch": trainer.current_epoch + 1,
-            "step": trainer.global_step,
-            "train/loss": row["train/epoch_loss"],
-            "train/accuracy": row["train/epoch_accuracy"],
-            **(validated or {}),
+            "step": step,
+            **history.epoch.metrics("train/"),
+            **validated,
         }
         history.samples += history.epoch.samples
         history.epoch_seconds.append(history.this_epoch_seconds)
@@ -195,21 +206,6 @@ class Recorder(Callback):
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        metrics = evaluation(trainer, cast(Classifier, pl_module), "val")
-        assert metrics is not None
-        _for_callbacks(trainer, pl_module, metrics)
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        now = time.perf_counter()
-        self.history.seconds += now - self._clock
-        self._clock = now
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        metrics = evaluation(trainer, cast(Classifier, pl_module), "test")
-        assert metrics is not None
-        _for_callbacks(trainer, pl_module, metrics)
 
     def _window_row(self, trainer: Trainer, step: int, learning_rate: float) -> None:
         self._row(trainer, step, {**self.history.window.metrics("train/"), "learning_rate": learning_rate})
@@ -225,43 +221,29 @@ class Recorder(Callback):
             logger.log_metrics(values, step=step)
 
 
-def evaluation(trainer: Trainer, module: Classifier, split: str) -> dict[str, float] | None:
-    """Loss and accuracy of the last pass over a split, over all processes; None where there was none."""
-    sums = module.evaluated
-    if not sums[2]:
-        return None
+def evaluation(trainer: Trainer, module: Classifier, split: str) -> dict[str, float]:
+    """Loss and accuracy of the pass over a split that just ended, over all processes; empty for no samples.
+
+    The module's sums are taken: it begins anew.
+    """
+    sums, module.evaluated = module.evaluated, torch.zeros_like(module.evaluated)
     if trainer.world_size > 1:
         device = trainer.strategy.root_device
         sums = cast(torch.Tensor, trainer.strategy.reduce(sums.to(device), reduce_op="sum")).cpu()
     loss, correct, samples = sums.tolist()
-    return {f"{split}/loss": loss / samples, f"{split}/accuracy": correct / samples}
-
-
-def _for_callbacks(trainer: Trainer, module: LightningModule, metrics: dict[str, float]) -> None:
-    """Make the metrics known to callbacks that monitor them; they are the same in every process already."""
-    module.log_dict(metrics, logger=False, sync_dist=trainer.world_size > 1)
+    return {f"{split}/loss": loss / samples, f"{split}/accuracy": correct / samples} if samples else {}
 
 
 def _over_processes(trainer: Trainer, executed: Executed) -> tuple[list[float], list[int], list[int]]:
     """Mean loss, correct and seen samples of each step, over all processes; the one read from the device."""
-    losses, correct = executed["losses"], executed["correct"]
-    if losses is None or correct is None:
-        return [], [], []
-    if trainer.world_size == 1:
-        return losses.tolist(), correct.tolist(), executed["counts"]
+    losses, correct, counts = executed["losses"], executed["correct"], executed["counts"]
+    if trainer.world_size == 1 or not counts:
+        return losses.tolist(), correct.tolist(), counts
     counted = 1.0 if executed["weight"] else 0.0  # a sample of weight 0 only keeps the processes in step
-    count = torch.tensor(executed["counts"], device=losses.device) * counted
+    count = torch.tensor(counts, device=losses.device) * counted
     sums = torch.stack([losses * executed["weight"] / trainer.world_size, correct * counted, count])
     sums = cast(torch.Tensor, trainer.strategy.reduce(sums.double(), reduce_op="sum"))
     return sums[0].tolist(), [int(n) for n in sums[1].tolist()], [int(n) for n in sums[2].tolist()]
-
-
-def _demand_finite(split: str, loss: float, trainer: Trainer, module: LightningModule) -> None:
-    if not math.isfinite(loss):
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        raise diverged(
-            f"the {split} loss", loss, trainer.global_step, rate, cast(Classifier, module).clip_val
-        )
 
 
 def diverged(what: str, value: float, step: int, learning_rate: float, clip_val: float | None) -> Diverged:

@@ -60,31 +60,22 @@ class Checkpoints(Checkpoint):
 
     def __init__(
         self,
-        folder: Path,
+        last: Path,
         recorder: Recorder,
-        every_steps: int | None,
-        every_seconds: float | None,
+        every: tuple[int | None, float | None],
         metadata: dict[str, Any],
-        total_steps: int,
-        on_first_save: Callable[[], None],
+        on_save: Callable[[], None],
     ) -> None:
-        self.folder = folder
+        self.last = last
         self.recorder = recorder
-        self.every_steps = every_steps
-        self.every_seconds = every_seconds
+        self.every_steps, self.every_seconds = every  # inside an epoch
         self.metadata = metadata  # config and versions, kept in every checkpoint
-        self.total_steps = total_steps
-        self.on_first_save = on_first_save
+        self.on_save = on_save
         self.signum: int | None = None
         self._batches_done = 0  # of the epoch that runs
         self._epochs_done = 0
-        self._saved = False
         self._saved_at = time.monotonic()
         self._rng: dict[str, Any] | None = None
-
-    @property
-    def last(self) -> Path:
-        return self.folder / "last.ckpt"
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -92,7 +83,7 @@ class Checkpoints(Checkpoint):
         checkpoint["assay"] = {
             "format": FORMAT,
             "epochs": self._epochs_done,
-            "total_steps": self.total_steps,
+            "total_steps": _data_of(trainer).total_steps,
             "stop": trainer.should_stop,  # an early stop is a decision that must outlive a crash
             "rng": rng_of_all(trainer.world_size),
             **self.metadata,
@@ -102,15 +93,15 @@ class Checkpoints(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         state, step = checkpoint["assay"], checkpoint["global_step"]
-        data = cast(DataModule, cast(Any, trainer).datamodule)
-        position = epoch_and_batch(state["epochs"], step, data.num_batches, self.total_steps)
+        data = _data_of(trainer)
+        position = epoch_and_batch(state["epochs"], step, data.num_batches, data.total_steps)
         self._epochs_done, self._batches_done = data.resume_at = position
         at_epoch_start(checkpoint["loops"], self._epochs_done, step)
         trainer.should_stop = state["stop"]
         self._rng = rng_of_this(state["rng"], trainer.global_rank, trainer.world_size)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        resumed, done = cast(DataModule, cast(Any, trainer).datamodule).resume_at
+        resumed, done = _data_of(trainer).resume_at
         self._batches_done = done if resumed == trainer.current_epoch else 0
 
     def on_train_batch_start(
@@ -126,7 +117,7 @@ class Checkpoints(Checkpoint):
         done = len(cast(Executed, outputs)["counts"])
         self._batches_done += done
         self._stop_where_asked(trainer, pl_module)
-        if self._batches_done < trainer.datamodule.num_batches and self._due(trainer, done):  # type: ignore[attr-defined]
+        if self._batches_done < _data_of(trainer).num_batches and self._due(trainer, done):
             self._save(trainer)
 
     def on_validation_batch_end(
@@ -143,7 +134,7 @@ class Checkpoints(Checkpoint):
         if best is not history.best:
             history.best = best
             if trainer.is_global_zero:
-                copy_checkpoint(self.last, self.folder / "best.ckpt")
+                copy_checkpoint(self.last, self.last.with_name("best.ckpt"))
         if self._asked(trainer, pl_module):
             raise Interrupted(self.signum or signal.SIGTERM)
 
@@ -157,9 +148,8 @@ class Checkpoints(Checkpoint):
             logger.save()  # no view may lack what the checkpoint counts as done
         trainer.save_checkpoint(self.last, weights_only=False)
         self._saved_at = time.monotonic()
-        if not self._saved and trainer.is_global_zero:
-            self.on_first_save()
-        self._saved = True
+        if trainer.is_global_zero:
+            self.on_save()
 
     def _due(self, trainer: Trainer, done: int) -> bool:
         if self.every_steps is not None:
@@ -170,6 +160,10 @@ class Checkpoints(Checkpoint):
 
     def _asked(self, trainer: Trainer, module: LightningModule) -> bool:
         return _agreed(trainer, cast(Classifier, module).stop_requested)
+
+
+def _data_of(trainer: Trainer) -> DataModule:
+    return cast(DataModule, cast(Any, trainer).datamodule)
 
 
 def _agreed(trainer: Trainer, wanted: bool) -> bool:

@@ -74,10 +74,6 @@ class TensorBoard(Logger):
         if self._writer is not None:
             self._attempt(self._writer.flush)
 
-    def finalize(self, status: str) -> None:
-        """Called by Lightning at the end of each stage: one file serves them all, so it stays open."""
-        self.save()
-
     def close(self) -> None:
         if self._writer is not None:
             self._attempt(self._writer.flush)  # closing alone would not say that its thread has failed

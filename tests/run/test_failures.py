@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from assay.errors import RunFailed
-from assay.run.memory import explained_out_of_memory, is_out_of_memory, peak_bytes
+from assay.run.failures import explained_out_of_memory, is_out_of_memory, peak_bytes
 from tests.runs import config
 
 

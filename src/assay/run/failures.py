@@ -1,0 +1,132 @@
+"""What is kept and said of a failure: the log, the line of one's own code, what to do about memory."""
+
+import logging
+import sys
+import sysconfig
+import traceback
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import final
+
+import psutil
+import torch
+
+import assay
+from assay.config.schema import TrainConfig
+from assay.errors import RunFailed
+
+CHATTY = ("pytorch_lightning", "lightning.pytorch", "lightning_fabric", "lightning.fabric")
+STDLIB = Path(sysconfig.get_path("stdlib"))
+# those parts of Assay that call what a person has written
+CALLERS = tuple(Path(assay.__file__).parent / name for name in ("config", "run", "sweep", "training"))
+CPU_MESSAGES = ("can't allocate memory", "not enough memory")  # of torch's allocator, a plain RuntimeError
+
+
+@final
+class _LogFile(logging.FileHandler):
+    """A disk that is full costs the log one line on the screen, not a traceback for each record."""
+
+    failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self.failed:
+            self.failed = True
+            print(f"{self.baseFilename} cannot be written: {error}", file=sys.stderr)
+
+    def close(self) -> None:
+        with suppress(OSError):  # it flushes once more what has been reported above
+            super().close()
+
+
+@contextmanager
+def logs_to(path: Path) -> Generator[None]:
+    """Inside the block, log records and Python warnings go to the file, our own to the screen too."""
+    for name in CHATTY:  # they print tips and device tables to the screen by themselves
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+    file = _LogFile(path, encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    screen = logging.StreamHandler(sys.stderr)
+    screen.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    screen.setLevel(logging.WARNING)
+    screen.addFilter(lambda record: record.name.startswith("assay.") and not record.exc_info)
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.INFO)
+    root.addHandler(file)
+    root.addHandler(screen)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.removeHandler(screen)
+        root.removeHandler(file)
+        root.setLevel(level)
+        file.close()
+
+
+def describe(error: BaseException) -> str:
+    """The error's type and the first line of its text."""
+    text = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+
+
+def explained(error: BaseException, log: Path) -> str:
+    """The lines for the screen: what, where in code of a person's own, and where the traceback is."""
+    line = _own_line(error)
+    where = [f"  at {line}"] if line else []
+    return "\n".join([f"failed: {describe(error)}", *where, f"the traceback is in {log}"])
+
+
+def _own_line(error: BaseException) -> str | None:
+    """`file:line` of the innermost frame in code that is neither a library's nor the framework's."""
+    if isinstance(error, SyntaxError) and error.filename:  # of a file that could not become code, so no frame
+        return f"{error.filename}:{error.lineno}"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename)
+        of_others = any(file.is_relative_to(folder) for folder in (STDLIB, *CALLERS))
+        if file.is_file() and not of_others and "site-packages" not in file.parts:
+            return f"{file}:{frame.lineno}"
+    return None
+
+
+@contextmanager
+def explained_out_of_memory(config: TrainConfig) -> Generator[None]:
+    """Turn an allocation that failed inside the block into a `RunFailed` in words."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        on_gpu = isinstance(error, torch.OutOfMemoryError)
+        size, width = config.data.get("batch_size", 1), config.model.get("width")
+        peak = peak_bytes(on_gpu) / 2**30
+        smaller = f"model.width={max(1, width // 2)}" if isinstance(width, int) else "a smaller model"
+        raise RunFailed(
+            f"out of memory with data.batch_size={size} "
+            f"(peak {peak:.2f} GiB {'on the GPU' if on_gpu else 'of this process'})\n"
+            f"try data.batch_size={max(1, size // 2)}, or {smaller}"
+        ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
+        text in str(error) for text in CPU_MESSAGES
+    )
+
+
+def peak_bytes(on_gpu: bool) -> int:
+    """The most memory used so far: of the GPU since the run began, of this process since it was started."""
+    if on_gpu and torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
