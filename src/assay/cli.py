@@ -60,6 +60,9 @@ def exit_code(command: Callable[[], None]) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
+    except PermissionError as error:
+        print(f"{error.filename}: {error.strerror}\n  change its permissions: chmod u+rwX", file=sys.stderr)
+        return 2
     except RunFailed as error:
         print(error, file=sys.stderr)
         return 1

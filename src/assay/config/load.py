@@ -53,7 +53,8 @@ def load_job(
     config, invalid = validate(schema, plain)
     if invalid:  # once more, with right names and examples from the config as it is shipped
         _, invalid = validate(schema, plain, working=_shipped(config_name))
-    problems = [*problems, *_placed(merge_problems(unresolved, invalid), composed, words)]
+    saved = earlier.config_file if earlier else None
+    problems = [*problems, *_placed(merge_problems(unresolved, invalid), composed, words, saved)]
     problems += earlier.problems(plain) if earlier else []
     if problems or config is None:
         typed = {key_of(word).partition(".")[0] for word in words}
@@ -108,13 +109,23 @@ def _typed_components(plain: Any, typed: set[str], refused: Sequence[str]) -> li
     return problems
 
 
-def _placed(problems: Sequence[Problem], composed: Composed, words: Sequence[str]) -> list[Problem]:
-    """The problems with the file that their key comes from, unless the command line said it."""
+def _placed(
+    problems: Sequence[Problem],
+    composed: Composed,
+    words: Sequence[str],
+    saved: tuple[Path, Sequence[str]] | None = None,
+) -> list[Problem]:
+    """The problems with the file that their key comes from, unless the command line said it.
+
+    `saved` is the config of an earlier run, and the keys that were taken from it.
+    """
     typed = [key_of(word) for word in words if key_of(word) not in groups(composed.folders)]
 
     def file(problem: Problem) -> str | None:
         if any(problem.key == key or problem.key.startswith(f"{key}.") for key in typed):
             return None
+        if saved is not None and problem.key.partition(".")[0] in saved[1]:
+            return str(saved[0])
         return file_of(problem.key, composed.choices, composed.folders)
 
     return [replace(problem, file=file(problem)) for problem in problems]

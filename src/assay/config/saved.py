@@ -129,6 +129,11 @@ class EarlierRun:
     find: Find
     folder: Path | None = None
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    keys: list[str] = field(default_factory=list[str])  # that are taken from it
+
+    @property
+    def config_file(self) -> tuple[Path, Sequence[str]] | None:
+        return (self.folder / "config.yaml", self.keys) if self.folder else None
 
     def onto(self, config: DictConfig, overrides: Sequence[Override]) -> DictConfig:
         """The config with that run's values in it, all of them or its data and model, but for what was typed.
@@ -152,6 +157,7 @@ class EarlierRun:
         for key in chosen if resume is not None else ("data", "model"):
             if key in self.config and key not in typed:
                 result[key] = _over(self.config[key], chosen[key], shipped.get(key))
+                self.keys.append(key)
         made = OmegaConf.create(result)
         OmegaConf.set_struct(made, True)
         return made
