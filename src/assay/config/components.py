@@ -15,6 +15,7 @@ import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter
@@ -153,13 +154,12 @@ def signature(target: Callable[..., Any]) -> tuple[dict[str, Annotation], set[st
     )
 
 
-def _schema_of(target: Callable[..., Any], arguments: Mapping[str, Any], kind: Kind) -> Any:
-    """The signature as a dataclass, which pydantic validates like a schema."""
+@lru_cache
+def _schema_of(target: Callable[..., Any], with_nodes: frozenset[str], kind: Kind) -> Any:
+    """The signature as a dataclass, which pydantic validates like a schema; anything goes `with_nodes`."""
     annotations, required, open_ended = signature(target)
     free = [name for name in annotations if name not in kind.fixed]
-    typed = {
-        name: Any if any(_nodes(arguments.get(name), "")) else _usable(annotations[name]) for name in free
-    }
+    typed = {name: Any if name in with_nodes else _usable(annotations[name]) for name in free}
     needed = required.difference(kind.supplied)
     parameters = [(n, typed[n]) if n in needed else (n, typed[n], field(default=None)) for n in free]
     made = make_dataclass(target.__name__, parameters, kw_only=True)
@@ -201,7 +201,8 @@ def component_problems(node: Mapping[str, Any] | None, key: str, kind: Kind | No
             raise TargetError(f"{made.__name__} is no {kind.base}")
     except TargetError as error:
         return [_target_problem(key, target, error), *problems]
-    return [*validate(_schema_of(made, arguments, kind), arguments, key)[1], *problems]
+    with_nodes = frozenset(name for name, value in arguments.items() if any(_nodes(value, "")))
+    return [*validate(_schema_of(made, with_nodes, kind), arguments, key)[1], *problems]
 
 
 def _target_problem(key: str, target: object, error: TargetError) -> Problem:

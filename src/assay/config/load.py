@@ -119,7 +119,8 @@ def _placed(
 
     `saved` is the config of an earlier run, and the keys that were taken from it.
     """
-    typed = [key_of(word) for word in words if key_of(word) not in groups(composed.folders)]
+    known = groups(composed.folders) if problems else []
+    typed = [key_of(word) for word in words if key_of(word) not in known]
 
     def file(problem: Problem) -> str | None:
         if any(problem.key == key or problem.key.startswith(f"{key}.") for key in typed):

@@ -114,6 +114,13 @@ def _wrong_value(key: str, value: Any, annotation: Annotation, rule: str, exampl
 
 def resolved(node: DictConfig | ListConfig, key: str = "") -> tuple[Any, list[Problem]]:
     """The node as plain, resolved values, and a problem for each that is missing or cannot be resolved."""
+    try:
+        return OmegaConf.to_container(node, resolve=True, throw_on_missing=True), []
+    except (OmegaConfBaseException, RecursionError, ValueError):
+        return _resolved_one_by_one(node, key)
+
+
+def _resolved_one_by_one(node: DictConfig | ListConfig, key: str) -> tuple[Any, list[Problem]]:
     raw: Any = OmegaConf.to_container(node, resolve=False)
     if raw is None:
         return None, []
@@ -129,7 +136,7 @@ def resolved(node: DictConfig | ListConfig, key: str = "") -> tuple[Any, list[Pr
             continue
         if written == "???":
             problems.append(Problem(full, f"{full} needs a value", (f"give one: {full}=...",)))
-        values[name], inner = resolved(value, full) if OmegaConf.is_config(value) else (value, [])
+        values[name], inner = _resolved_one_by_one(value, full) if OmegaConf.is_config(value) else (value, [])
         problems += inner
     return values if isinstance(raw, dict) else list(values.values()), problems
 
