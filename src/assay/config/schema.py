@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from assay.errors import UserError
 
-STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 T = TypeVar("T")
 LONGEST_NAME = 100  # a folder's name also carries a date and an id; common file systems take 255 bytes
 LETTERS = re.compile(r"[\w.+=,@-][\w.+=,@ -]*", re.ASCII)
