@@ -81,3 +81,23 @@ def test_what_hydra_itself_shows_is_for_configs_that_compose(
 ) -> None:
     assert cli.train([*words, "modle=cnn"]) == 2
     assert "did you mean model=cnn?" in capsys.readouterr().err
+
+
+def test_help_lists_the_keys_of_what_is_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.train(["model=cnn", "optimizer=sgd", "callbacks=early_stopping", "--help"]) == 0
+    page = capsys.readouterr().out
+    assert "model.dropout=0.25 " in page and "at least 0 and below 1: share of features dropped" in page
+    assert "optimizer.momentum=0.9" in page and "optimizer.betas" not in page
+    assert "callbacks.early_stopping.patience=3" in page
+    assert cli.train(["model=cnnn", "--help"]) == 2
+
+
+def test_folders_whose_names_have_signs_of_hydras_grammar_need_no_quotes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, seed in (("seed=1,name=a-1", 1), ("seed=2-2", 2)):
+        Path(name).mkdir()
+        Path(name, "config.yaml").write_text(f"seed: {seed}\n")
+    assert cli.train(["diff=[seed=1,name=a-1, seed=2-2]"]) == 0
+    assert "config  seed  1      2" in capsys.readouterr().out

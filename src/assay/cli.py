@@ -91,7 +91,10 @@ def _train(words: Sequence[str]) -> None:
 
         loaded = load("train", overrides, find_earlier)
         os.environ.update(loaded.composed.environment)  # before torch reads it
-        from assay.run.run import run  # torch and Lightning take seconds
+        from rich.console import Console
+
+        with Console(stderr=True).status("starting: torch and Lightning take some seconds"):
+            from assay.run.run import run
 
         try:
             run(loaded.config, overrides)
@@ -163,7 +166,7 @@ def _shown(name: str, flags: Namespace, overrides: Sequence[str]) -> bool:
 
         print(f"assay {version('assay')} on hydra {version('hydra-core')}")
     elif flags.help:
-        _print_help(name)
+        _print_help(name, overrides)
     elif flags.cfg is not None:
         if flags.multirun:
             raise UserError(f"--cfg {flags.cfg} with -m: it shows the config of one run\n  leave -m out")
@@ -196,11 +199,12 @@ def _by_hydra(name: str, flags: Namespace, overrides: Sequence[str]) -> None:
     hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(lambda _: None)()
 
 
-def _print_help(name: str) -> None:
+def _print_help(name: str, overrides: Sequence[str]) -> None:
     from assay.config.help import page
 
+    text = page(name, overrides)
     try:
-        print(page(name), flush=True)
+        print(text, flush=True)
     except BrokenPipeError:  # `--help | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -208,22 +212,33 @@ def _print_help(name: str) -> None:
 # ---- words that look back
 
 
-def _look_back(word: str, others: Sequence[str]) -> None:
-    """`diff=[A,B]`, `reproduce=<run>`, `leaderboard=<sweeps>`; raises `UserError` for wrong folders."""
+def _folders(word: str) -> list[Any]:
+    """The folders that a word lists, quoted or not: the names of jobs and runs have `=` and `,` in them."""
     from hydra.errors import HydraException
 
     from assay.config.compose import parse
 
+    folders, begun = [""], word.partition("=")[2].strip("[]")
+    for part in begun.split(","):
+        folders[-1] = ",".join(filter(None, [folders[-1], part.strip()]))
+        folders += [""] if Path(folders[-1]).exists() else []
+    if folders.pop() == "":
+        return folders
+    try:
+        value = parse(word).value()
+    except HydraException:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _look_back(word: str, others: Sequence[str]) -> None:
+    """`diff=[A,B]`, `reproduce=<run>`, `leaderboard=<sweeps>`; raises `UserError` for wrong folders."""
     name = word.partition("=")[0]
     (least, most), needed, example = TOOLS[name]
     beside = ("sweep.metric=", "sweep.direction=") if name == "leaderboard" else ()
     if not all(other.startswith(beside or "\0") for other in others):
         raise UserError(f"{word} stands alone, without {' '.join(others)}\n  for example {example}")
-    try:
-        value = parse(word).value()
-    except HydraException:
-        value = None
-    folders: list[Any] = value if isinstance(value, list) else [value]
+    folders = _folders(word)
     if not least <= len(folders) <= most or not all(isinstance(one, str) and one for one in folders):
         raise UserError(f"{word}: {needed}\n  for example {example}")
     if name == "leaderboard":

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,17 @@ def test_weights_bring_their_data_and_model_and_nothing_else(run: Path) -> None:
     assert new.model["_target_"] == "assay.models.cnn.CNN" and new.data["batch_size"] == 32
     assert (new.seed, new.optimizer["lr"], new.stages) == (0, 0.003, ("test",))
     assert (new.ckpt, new.resume) == (str(run), None)
+
+
+def test_last_is_the_newest_run_with_a_checkpoint(run: Path, tmp_path: Path) -> None:
+    for name, trained in (("2026-01-01_a", True), ("2026-01-02_b", True), ("2026-01-03_c", False)):
+        shutil.copytree(run, tmp_path / "out" / "runs" / name, ignore=shutil.ignore_patterns("out"))
+        if not trained:
+            shutil.rmtree(tmp_path / "out" / "runs" / name / "checkpoints")
+    new = config("ckpt=last", f"output_dir={tmp_path / 'out'}")
+    assert new.ckpt == str(tmp_path / "out" / "runs" / "2026-01-02_b")
+    with pytest.raises(UserError, match="there is no trained run in"):
+        config("ckpt=last", f"output_dir={tmp_path / 'empty'}")
 
 
 def test_a_typed_key_always_wins(run: Path) -> None:

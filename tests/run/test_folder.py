@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from assay.config import saved
 from assay.errors import UserError
 from assay.run import folder as module
 from assay.run.folder import RunFolder, provenance, record_failure
@@ -160,3 +161,20 @@ def test_a_failure_is_as_complete_as_any_result(tmp_path: Path) -> None:
     read.update(epochs=3)
     record_failure(read, config("seed=7"), ["seed=7"], "failed", "again")
     assert (read.result["epochs"], read.result["status"]) == (3, "failed")
+
+
+@pytest.mark.parametrize(
+    ("words", "label"),
+    [
+        (
+            ["optimizer=sgd", "model.width=64", "output_dir=/tmp/x", "ckpt=a/b"],
+            "optimizer=sgd,model.width=64",
+        ),
+        (["stages=[test]", "+optimizer.eps=1e-8"], "stages=test,optimizer.eps=1e-8"),
+        (["model.token=abc def", "data.root=/x", "name=mine"], "model.token=redacted_def"),
+        (["../../x=1", "model.width=" + "9" * 200], "x=1,model.width=" + "9" * 58),
+        ([], ""),
+    ],
+)
+def test_a_folder_is_named_after_what_was_changed(words: list[str], label: str) -> None:
+    assert saved.label(words) == label

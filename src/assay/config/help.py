@@ -1,6 +1,6 @@
 """`--help`: purpose, examples to copy, the groups with a line each, the keys with type, default and range.
 
-All of it comes from conf/ and the schemas, without torch: of a component's keys the type of the default.
+All of it comes from conf/ and the schemas, without torch; with words also from what they name.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +11,7 @@ from typing import Any
 from hydra import compose as hydra_compose
 from omegaconf import DictConfig, OmegaConf
 
+from assay.config.components import component_keys, component_problems, resolve_target, signature
 from assay.config.compose import compose, composing
 from assay.config.explain import CONF, options, value_at
 from assay.config.messages import Annotation, InvalidConfig, bare, branches, describe, note, show
@@ -18,6 +19,7 @@ from assay.config.schema import BENCHES, TrainConfig
 from assay.config.validate import fields, resolved
 from assay.errors import UserError
 
+Key = tuple[str, Annotation, Any]  # with its annotation and its default
 TEXTS = {
     "train": """Train and test an image classifier, alone or in a sweep; every key can be set here.
 
@@ -72,27 +74,41 @@ def _group_lines(config_name: str) -> Iterator[str]:
         yield from _columns(rows, "    ")
 
 
-def _keys(schema: Annotation, plain: Any, key: str = "") -> Iterator[tuple[str, Annotation, Any]]:
-    """All keys with their annotation and default; those of a component with the type of their default."""
+def _keys(schema: Annotation, plain: Any, typed: bool, key: str = "") -> Iterator[Key]:
+    """All keys of the config."""
     for name, annotation in fields(schema).items():
         full = f"{key}.{name}" if key else name
         value = value_at(plain, full)
         if any(is_dataclass(bare(branch)) for branch in branches(annotation)):
-            yield from _keys(annotation, plain, full)
+            yield from _keys(annotation, plain, typed, full)
         elif isinstance(value, Mapping):
-            for inner, default in value.items():
-                if inner != "_target_":
-                    yield f"{full}.{inner}", type(default), default
+            yield from _component_keys(value, full, typed)
         else:
             yield full, annotation, value
 
 
-def _key_lines(config_name: str) -> Iterator[str]:
+def _component_keys(node: Any, key: str, typed: bool) -> Iterator[Key]:
+    """Those of a component: by its signature where words were typed, else, without torch, by the default."""
+    target = node.get("_target_")
+    known = signature(resolve_target(target))[0] if typed and target else {}
+    for name, value in node.items():
+        if isinstance(value, Mapping) and "_target_" in value:
+            yield from _component_keys(value, f"{key}.{name}", typed)
+        elif name != "_target_":
+            yield f"{key}.{name}", known.get(name, type(value)), value
+
+
+def _key_lines(config_name: str, words: Sequence[str]) -> Iterator[str]:
     with composing():
-        plain = resolved(compose(config_name, [])[0].config)[0]
+        composed, problems = compose(config_name, words)
+        plain = resolved(composed.config)[0]
+    for key in component_keys(plain) if words else ():
+        problems += component_problems(value_at(plain, key), key)
+    if problems:
+        raise InvalidConfig(problems)
     schema = TrainConfig if config_name == "train" else BENCHES[plain["bench"]]
     rows: list[tuple[str, str]] = []
-    for key, annotation, default in _keys(schema, plain):
+    for key, annotation, default in _keys(schema, plain, bool(words)):
         meaning = note(annotation)
         allowed = describe(annotation) if annotation is not Any else describe(type(default))
         rows.append((f"{key}={show(default)}", f"{allowed}{f': {meaning}' if meaning else ''}"))
@@ -123,13 +139,16 @@ def config_text(config_name: str, words: Sequence[str], part: str, package: str 
     return OmegaConf.to_yaml(shown, resolve=resolve and part == "job").rstrip()
 
 
-def page(config_name: str) -> str:
-    """The whole text of `--help` for `train` or `bench`."""
+def page(config_name: str, words: Sequence[str]) -> str:
+    """The whole text of `--help` for `train` or `bench`, with the keys that there are with these words.
+
+    Raises `UserError` for wrong words.
+    """
     return "\n".join(
         [
             TEXTS[config_name],
             *("", "Groups (group=option; * is the default)", *_group_lines(config_name)),
-            *("", "Keys (key=default, what is allowed, what it is)", *_key_lines(config_name)),
+            *("", "Keys (key=default, what is allowed, what it is)", *_key_lines(config_name, words)),
             "",
             f"The whole config: python {config_name}.py --cfg job --resolve   "
             "Where it comes from: --info defaults   Hydra's own flags: --hydra-help",

@@ -61,6 +61,8 @@ def load_job(
         return None, [*problems, *_typed_components(plain, typed, [one.key for one in problems])]
     if earlier and config.resume is not None:
         config = replace(config, resume=str(earlier.folder))  # `last` stood for it
+    elif earlier and config.ckpt == "last":
+        config = replace(config, ckpt=str(earlier.folder))
     if config_name == "train" and config.sweep.name is not None:
         inside(Path(config.output_dir) / "sweeps", config.sweep.name, "sweep.name")
     return Loaded(config, composed, words), []

@@ -5,6 +5,7 @@ What leaves a result as it is, and what a resumed run may have otherwise: the tw
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,14 +18,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from assay.config.components import PREFIXES
 from assay.config.compose import compose
-from assay.config.explain import PROJECT, keys_of, value_at
+from assay.config.explain import PROJECT, key_of, keys_of, value_at
 from assay.config.messages import InvalidConfig, Problem, show
-from assay.config.redact import REDACTED
+from assay.config.redact import REDACTED, redact_text
 from assay.config.schema import TrainConfig, local_path
 from assay.config.validate import fields, validate
 from assay.errors import UserError
 
 LARGEST = 1_000_000  # bytes; a run's config.yaml has some 3,000
+LONGEST_LABEL = 80  # characters; the date and an id stand beside it
 ID_DIGITS = 12  # 48 bits: of 10,000 jobs two share one with a chance of 2e-7
 # Paths, names, what is logged, how often it is saved, how batches are fed: a test proves that they leave the
 # weights as they are, bit for bit. `device.threads` is not among them: it changes the last bits of a sum.
@@ -63,6 +65,13 @@ def _digest(plain: Mapping[str, Any], without: Sequence[str]) -> str:
         above, _, name = key.rpartition(".")
         (value_at(kept, above) or {}).pop(name, None)
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:ID_DIGITS]
+
+
+def label(overrides: Sequence[str]) -> str:
+    """What of a run is not the default, for its folder's name: `optimizer=sgd,model.width=64`."""
+    changed = [word for word in overrides if key_of(word) not in (*NO_EFFECT, "ckpt")]
+    text = re.sub(r"[][{}'\"<>]", "", ",".join(redact_text(word).lstrip("+~") for word in changed))
+    return re.sub(r"[^\w.+=,-]+", "_", text, flags=re.ASCII)[:LONGEST_LABEL].strip("._-")
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -139,7 +139,7 @@ class TrainConfig:
         about("what to do: fit first, then validate, then test", min_length=1),
     ]
     resume: Annotated[LocalPath | None, about("a run folder to continue, or `last`")]
-    ckpt: Annotated[LocalPath | None, about("a run folder or checkpoint whose weights to start from")]
+    ckpt: Annotated[LocalPath | None, about("a run folder, `last`, or a checkpoint: weights to start from")]
     output_dir: Annotated[LocalPath, about("where runs, sweeps and benches are written")]
     data: Component
     model: Component

@@ -23,6 +23,8 @@ def find_earlier(resume: str | None, ckpt: str | None, output_dir: str) -> Path 
         return folder.path
     if ckpt is None:
         return None
+    if ckpt == "last":
+        return _newest_trained(Path(output_dir) / "runs")
     origin = checkpoint_file(ckpt).resolve().parent.parent
     return origin if (origin / "config.yaml").exists() else None
 
@@ -75,6 +77,13 @@ def _newest_unfinished(runs: Path) -> RunFolder:
             print(f"resuming {folder.path} ({folder.status})")
             return folder
     raise UserError(f"resume: there is no unfinished run in {runs}")
+
+
+def _newest_trained(runs: Path) -> Path:
+    trained = sorted(runs.glob("*/checkpoints/best.ckpt"))
+    if not trained:
+        raise UserError(f"ckpt: there is no trained run in {runs}")
+    return trained[-1].parent.parent
 
 
 def requeued(config: TrainConfig, overrides: Sequence[str]) -> RunFolder | None:

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ValidationError
 
 from assay.config.explain import PROJECT
 from assay.config.redact import redact, redact_text
-from assay.config.saved import as_plain, config_id
+from assay.config.saved import as_plain, config_id, label
 from assay.config.schema import TrainConfig
 from assay.errors import UserError
 from assay.run.process import is_alive, this_process
@@ -92,7 +92,7 @@ class RunFolder:
         """
         moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         while True:
-            name = "-".join([moment, *filter(None, [config.name]), secrets.token_hex(3)])
+            name = "-".join(filter(None, [moment, config.name or label(overrides), secrets.token_hex(3)]))
             folder, scratch = output_dir / "runs" / name, output_dir / "runs" / f".{name}.{os.getpid()}.tmp"
             try:
                 scratch.mkdir(parents=True)

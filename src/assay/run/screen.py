@@ -70,8 +70,7 @@ def next_commands(folder: Path, result: Mapping[str, Any], output_dir: Path) -> 
     curves = {"curves": shlex.join(["tensorboard", "--logdir", str(output_dir)])}
     if not result["epochs"]:
         return curves  # nothing was trained
-    test = train_command("stages=[test]", f"ckpt={folder}")
-    return {**curves, "test": test, "resume": resume_command(folder)}
+    return {**curves, "test": train_command("stages=[test]", f"ckpt={folder}")}
 
 
 def resume_command(folder: Path) -> str:
