@@ -1,9 +1,12 @@
 """The README and docs/ tell the truth: their commands run, their examples work, links lead somewhere."""
 
+import csv
+import os
 import re
 import shlex
+import subprocess
 import sys
-import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +43,7 @@ ELSEWHERE = {
     "pytest": "the suite itself",
     "pip install": ".ci/run",
     "model=linear": "test_the_readmes_model_trains",
+    "model=dropout": "test_the_docs_own_code_trains_and_what_it_logs_is_in_the_record",
     "optimzer": "tests/config: a wrong command on purpose",
     "experiment=cnn": "tests/run/test_run.py: the CNN",
 }
@@ -103,50 +107,66 @@ def block(page: Path, language: str, word: str) -> str:
     return next(text for text in blocks(page, language) if word in text)
 
 
-def pretend(name: str, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make a module of the code of a page, with the imports that a page leaves out."""
-    head = (
-        "import math\nimport torch\nfrom torch import Tensor, nn\n"
-        "from torch.utils.data import TensorDataset\n"
-        "from typing import Annotated\nfrom pydantic import Field\n"
-        "from assay.data.source import Source, Split\nfrom assay.data.images import BatchSize\n"
+def own_files(page: Path, folder: Path) -> list[str]:
+    """Write down a page's own code and YAMLs; the words that let a command find the YAMLs."""
+    files = re.findall(
+        r"`((?:my|conf)/[\w/]+\.(?:py|yaml))`[^`]*(?:`[^`]*`[^`]*)?```\w+\n(.*?)```",
+        page.read_text("utf-8"),
+        re.DOTALL,
     )
-    module = types.ModuleType(name)
-    monkeypatch.setitem(sys.modules, name, module)
-    exec(head + code, module.__dict__)
+    for name, text in [("my/__init__.py", ""), *files]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return ["--config-dir", str(folder / "conf"), *SHORT, f"output_dir={folder}"]
 
 
-def conf_with(folder: Path, **yamls: str) -> Path:
-    conf = folder / "my_conf"
-    for path, text in yamls.items():
-        file = conf / f"{path.replace('__', '/')}.yaml"
-        file.parent.mkdir(parents=True)
-        file.write_text(text)
-    return conf
+@pytest.fixture
+def forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The package `my` of this test alone can be imported."""
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my"]:
+        del sys.modules[name]
 
 
-def trains(conf: Path, outputs: Path, *words: str) -> None:
-    assert cli.train(["--config-dir", str(conf), *SHORT, f"output_dir={outputs}", *words]) == 0
-
-
-def test_the_readmes_model_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = PROJECT / "README.md"
-    pretend("assay.models.linear", block(page, "python", "class Linear"), monkeypatch)
-    conf = conf_with(tmp_path, model__linear=block(page, "yaml", "models.linear"))
-    trains(conf, tmp_path, "model=linear", "model.bias=false")
+@pytest.mark.usefixtures("forgotten")
+def test_the_readmes_model_trains(tmp_path: Path) -> None:
+    words = own_files(PROJECT / "README.md", tmp_path)
+    assert cli.train([*words, "model=linear", "model.bias=false"]) == 0
     (run,) = (tmp_path / "runs").iterdir()
     assert result(run)["metrics"]["test/accuracy"] > 0.5
 
 
-def test_the_docs_data_set_and_optimizer_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+EVERYTHING = "model=dropout data=squares optimizer=adamw scheduler=triangle callbacks=weight_norm"
+
+
+@pytest.mark.usefixtures("forgotten")
+def test_the_docs_own_code_trains_and_what_it_logs_is_in_the_record(tmp_path: Path) -> None:
     page = PROJECT / "docs" / "extend.md"
-    pretend("assay.data.squares", block(page, "python", "class Squares"), monkeypatch)
-    conf = conf_with(
-        tmp_path,
-        data__squares=block(page, "yaml", "data.squares"),
-        optimizer__rmsprop=block(page, "yaml", "RMSprop"),
-    )
-    trains(conf, tmp_path, "data=squares", "optimizer=rmsprop", "optimizer.lr=0.01")
+    assert EVERYTHING in page.read_text()
+    words = own_files(page, tmp_path)
+    assert cli.train([*words, *EVERYTHING.split(), "optimizer.lr=0.02"]) == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    with (run / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    norms = [float(row["weight_norm"]) for row in rows if row["val/loss"]]
+    assert len(norms) == 2 and result(run)["last"]["weight_norm"] == norms[-1]
+    assert all(row["weight_norm"] == "" for row in rows if not row["val/loss"])
+
+
+def test_the_docs_own_code_is_found_by_the_workers_of_a_sweep(tmp_path: Path) -> None:
+    words = own_files(PROJECT / "docs" / "extend.md", tmp_path)
+    command = [
+        sys.executable,
+        str(PROJECT / "train.py"),
+        "-m",
+        *words,
+        *EVERYTHING.split(),
+        "model.width=8,16",
+    ]
+    python_path = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    ended = subprocess.run(command, capture_output=True, text=True, env=python_path, timeout=200)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,5 +1,6 @@
 """What is typed is composed once, validated once, and built once."""
 
+import functools
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     counted: Counter[str] = Counter()
 
     def count(name: str, inner: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(inner)
         def counting(*args: Any, **kwargs: Any) -> Any:
             counted[name] += 1
             return inner(*args, **kwargs)

@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import subprocess
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import pytest
 from assay.config import saved
 from assay.errors import UserError
 from assay.run import folder as module
-from assay.run.folder import RunFolder, provenance, record_failure
+from assay.run.folder import RunFolder, record_failure
 from assay.run.process import this_process
+from assay.run.provenance import provenance
 from assay.training.atomic import WriteError
 from tests.runs import config
 
@@ -178,3 +180,20 @@ def test_a_failure_is_as_complete_as_any_result(tmp_path: Path) -> None:
 )
 def test_a_folder_is_named_after_what_was_changed(words: list[str], label: str) -> None:
     assert saved.label(words) == label
+
+
+def test_new_code_of_ones_own_changes_the_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True, capture_output=True)
+
+    monkeypatch.setattr("assay.run.provenance.PROJECT", tmp_path)
+    (tmp_path / "my").mkdir()
+    (tmp_path / "train.py").touch()
+    git("init")
+    git("add", ".")
+    git("-c", "user.name=x", "-c", "user.email=x", "commit", "-m", "x")
+    digests: list[str] = []
+    for code in ("x = 1", "x = 2", "x = 1"):
+        (tmp_path / "my" / "models.py").write_text(code)
+        digests.append(provenance()["git"]["diff"])
+    assert digests[0] == digests[2] != digests[1]

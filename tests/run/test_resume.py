@@ -14,8 +14,9 @@ from torch import nn
 from assay.config.saved import as_plain
 from assay.errors import CannotResume, UserError
 from assay.run.earlier import checkpoint_file, requeued, resumable
-from assay.run.folder import RunFolder, versions
+from assay.run.folder import RunFolder
 from assay.run.process import this_process
+from assay.run.provenance import versions
 from assay.run.resume import (
     load_weights,
     restore_files,

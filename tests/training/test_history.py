@@ -11,7 +11,7 @@ from assay.training.history import COLUMNS, History, Mean, MetricsFile
 
 
 def read(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -36,6 +36,24 @@ def test_a_resumed_file_keeps_the_rows_that_the_checkpoint_counts(tmp_path: Path
     file.append({"step": 2})
     file.close()
     assert [row["step"] for row in read(path)] == ["0", "1", "2"]
+
+
+def test_a_value_of_a_new_name_adds_a_column_that_a_resumed_file_keeps(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    file = MetricsFile(path)
+    file.append({"step": 1})
+    file.append({"step": 2, "mine, ümlaut": 0.5})
+    file.append({"step": 3})
+    file.close()
+    assert [row["mine, ümlaut"] for row in read(path)] == ["", "0.5", ""]
+    file = MetricsFile(path, keep_rows=2)
+    file.append({"step": 7, "mine, ümlaut": 1.5})
+    file.close()
+    assert [(row["step"], row["mine, ümlaut"]) for row in read(path)] == [
+        ("1", ""),
+        ("2", "0.5"),
+        ("7", "1.5"),
+    ]
 
 
 def test_floats_come_back_bit_for_bit(tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ from assay.bench.session import Session
 from assay.config.schema import HardwareConfig
 from assay.report import Report, Table, in_bytes
 from assay.run.device import cpu_name
-from assay.run.folder import provenance
 from assay.run.process import usable_cores
+from assay.run.provenance import provenance
 
 # FLOP of a multiprocessor in a clock: float32, tf32, half formats; a GeForce has half the tensor rates
 MULTIPROCESSOR: dict[tuple[int, int], tuple[int, int, int]] = {

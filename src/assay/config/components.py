@@ -1,7 +1,8 @@
 """The one door through which a config may name code: `_target_` nodes, validated, then built.
 
-**To let a config name code of your own, add its prefix to `PREFIXES` below**: this is the one place, and it
-is Python on purpose; a YAML file, the command line or a checkpoint cannot extend it.
+**Code of your own goes into a package `my` beside `conf/`, which a config may name; for another package add
+its prefix to `PREFIXES` below**: this is the one place, and it is Python on purpose; a YAML file, the command
+line or a checkpoint cannot extend it.
 
 A target is checked twice. As written, before anything is imported, because an import runs code. Then the
 object behind it by its real module and name: `torch.nn.parallel.distributed.os.system` is written under an
@@ -22,13 +23,14 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 
+from assay.config.explain import PROJECT
 from assay.config.messages import Annotation, InvalidConfig, Problem, nearest, show
 from assay.config.validate import validate
 from assay.errors import UserError
 
 LIBRARIES = ("torch.", "torchmetrics.", "pytorch_lightning.")
 PREFIXES = (
-    *("assay.data.", "assay.models.", "assay.training.schedules."),
+    *("my.", "assay.data.", "assay.models.", "assay.training.schedules."),
     *("torch.optim.", "torch.nn.", "torchmetrics."),
     *("pytorch_lightning.callbacks.", "pytorch_lightning.loggers."),
 )
@@ -82,6 +84,8 @@ def component_keys(plain: Mapping[str, Any]) -> list[str]:
 
 def _locate(target: str) -> Any:
     """What the dotted name leads to, its module imported; raises `TargetError` if it is not there."""
+    if str(PROJECT) not in sys.path:  # `my` is found from everywhere: the console script, a worker, a node
+        sys.path.append(str(PROJECT))
     parts = target.split(".")
     thing, count = None, len(parts)
     while thing is None and count > 1:
@@ -208,7 +212,7 @@ def component_problems(node: Mapping[str, Any] | None, key: str, kind: Kind | No
 def _target_problem(key: str, target: object, error: TargetError) -> Problem:
     notes = (f"did you mean {' or '.join(error.near)}?",) if error.near else ()
     if "prefix" in str(error):
-        notes = (*notes, "code of your own: add its prefix to PREFIXES in src/assay/config/components.py")
+        notes = (*notes, "code of your own: put it into a package `my` beside conf/, see docs/extend.md")
     return Problem(f"{key}._target_", f"{key}._target_={show(target)} is refused: {error}", notes)
 
 

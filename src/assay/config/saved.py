@@ -69,7 +69,7 @@ def _digest(plain: Mapping[str, Any], without: Sequence[str]) -> str:
 
 def label(overrides: Sequence[str]) -> str:
     """What of a run is not the default, for its folder's name: `optimizer=sgd,model.width=64`."""
-    changed = [word for word in overrides if key_of(word) not in (*NO_EFFECT, "ckpt")]
+    changed = [word for word in overrides if not _is_of(key_of(word), (*NO_EFFECT, "ckpt", "hydra"))]
     text = re.sub(r"[][{}'\"<>]", "", ",".join(redact_text(word).lstrip("+~") for word in changed))
     return re.sub(r"[^\w.+=,-]+", "_", text, flags=re.ASCII)[:LONGEST_LABEL].strip("._-")
 
@@ -87,8 +87,12 @@ def result_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> l
     return [
         (key, old, new)
         for key, old, new in differences(before, after)
-        if not any(key == one or key.startswith(f"{one}.") for one in free) and old != REDACTED
+        if not _is_of(key, free) and old != REDACTED
     ]
+
+
+def _is_of(key: str, nodes: Sequence[str]) -> bool:
+    return any(key == one or key.startswith(f"{one}.") for one in nodes)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -28,8 +28,9 @@ from assay.config.validate import validate
 from assay.errors import Diverged, Interrupted, RunFailed, UserError
 from assay.run.device import Device, resolve
 from assay.run.failures import explained_out_of_memory, logs_to
-from assay.run.folder import RunFolder, versions
+from assay.run.folder import RunFolder
 from assay.run.parts import Run, build_loggers, build_parts, make_trainer
+from assay.run.provenance import versions
 from assay.run.resume import resume_point
 from assay.run.signals import StopRequest, stop_requests
 from assay.training.history import History, Recorder
@@ -88,9 +89,11 @@ def fit_here(run: Run, history: History, view: TensorBoard) -> None:
         logger=[view, *build_loggers(run.config, folder.path)],
         callbacks=[
             recorder,
-            ProgressLine(run.console, recorder, data),
             *parts.callbacks,
-            LambdaCallback(on_train_start=lambda *_: run.request.take_sigterm()),
+            LambdaCallback(
+                on_train_start=lambda *_: run.request.take_sigterm(), on_train_epoch_end=recorder.end_epoch
+            ),
+            ProgressLine(run.console, recorder, data),
             checkpoints,
         ],
     )

@@ -1,20 +1,14 @@
 """The run folder: made once, never shared; `result.json` replaced whole at every change. No torch here."""
 
-import hashlib
 import json
 import logging
 import os
-import platform
 import secrets
-import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +16,15 @@ import yaml
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
-from assay.config.explain import PROJECT
-from assay.config.redact import redact, redact_text
+from assay.config.redact import redact
 from assay.config.saved import as_plain, config_id, label
 from assay.config.schema import TrainConfig
 from assay.errors import UserError
-from assay.run.process import is_alive, this_process
-from assay.run.signals import slurm_job
+from assay.run.process import is_alive
+from assay.run.provenance import provenance
 from assay.training.atomic import WriteError, remove_strays, write_durably
 
 log = logging.getLogger(__name__)
-PACKAGES = (
-    *("assay", "torch", "torchvision", "pytorch-lightning"),
-    *("hydra-core", "omegaconf", "tensorboard", "numpy"),
-)
 LOCK_PATIENCE = 10.0  # seconds; children of a killed run keep its lock until they notice
 LOOK_PATIENCE = 1.0  # who only looks whether the lock is free holds it for less
 FILES = ("result.json", "config.yaml", "overrides.yaml", "metrics.csv", "log.txt", ".lock")
@@ -259,42 +248,8 @@ def blank_result(config: TrainConfig, overrides: Sequence[str]) -> dict[str, Any
     }
 
 
-def provenance() -> dict[str, Any]:
-    """What is needed to know where a result came from."""
-    return {
-        "command": redact_text(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
-        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "process": this_process(),
-        "slurm_job": slurm_job(),
-        "versions": {"python": platform.python_version(), **versions()},
-        "git": git_state(),
-    }
-
-
-def versions() -> dict[str, str]:
-    return {name: metadata.version(name) for name in PACKAGES}
-
-
-def git_state() -> dict[str, Any] | None:
-    """The commit, whether the code differs from it, and a digest of how; None where this is no checkout."""
-    code = ("src", "conf", "train.py")
-    try:
-        sha = _git("rev-parse", "HEAD").strip()
-        changes = _git("status", "--porcelain", "--", *code)
-        diff = _git("diff", "HEAD", "--", *code) if changes else ""
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    digest = hashlib.sha256((changes + diff).encode()).hexdigest()[:8] if changes else None
-    return {"sha": sha, "dirty": bool(changes), "diff": digest}
-
-
-def _git(*words: str) -> str:
-    command = ["git", "-C", str(PROJECT), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
 def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
-        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     return f"{type(error).__name__}: {error}"

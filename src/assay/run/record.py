@@ -47,8 +47,8 @@ def progress(history: History, seconds: dict[str, Any]) -> dict[str, Any]:
     if not last:
         return {"seconds": seconds}
     return {
-        "metrics": {name: value for name, value in best.items() if "/" in name},
-        "last": {name: value for name, value in last.items() if "/" in name},
+        "metrics": {name: value for name, value in best.items() if name not in ("epoch", "step")},
+        "last": {name: value for name, value in last.items() if name not in ("epoch", "step")},
         "best": {name: int(best[name]) for name in ("epoch", "step") if name in best},
         "epochs": int(last["epoch"]),
         "steps": int(last["step"]),

@@ -13,7 +13,8 @@ from assay.config.redact import redact
 from assay.config.saved import as_plain, read_config, result_differences
 from assay.config.schema import TrainConfig
 from assay.errors import CannotResume, UserError
-from assay.run.folder import BEST, LAST, RunFolder, versions
+from assay.run.folder import BEST, LAST, RunFolder
+from assay.run.provenance import versions
 from assay.training.checkpoint import (
     copy_checkpoint,
     load_checkpoint,

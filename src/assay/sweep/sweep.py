@@ -21,7 +21,7 @@ from assay.config.load import load
 from assay.config.messages import Problem
 from assay.config.schema import SweepConfig
 from assay.errors import Interrupted, RunFailed, UserError
-from assay.run.folder import git_state
+from assay.run.provenance import git_state
 from assay.run.signals import STOP, StopRequest, stop_requests
 from assay.sweep.clusters import engine_of
 from assay.sweep.console import View, conclude, console_of_sweep, list_jobs, say, say_code_changed, show

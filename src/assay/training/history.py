@@ -5,7 +5,9 @@ import logging
 import math
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from io import StringIO
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, cast, final
@@ -37,20 +39,33 @@ COLUMNS = (
 
 
 class MetricsFile:
-    """A CSV file with one row a moment, each on the disk's way as soon as it is written."""
+    """A CSV file with one row a moment, each on the disk's way as soon as it is written.
+
+    A value of a new name adds a column; the rows before it have nothing there.
+    """
 
     def __init__(self, path: Path, keep_rows: int = 0) -> None:
         """Go on after `keep_rows` rows; those written after the checkpoint that is resumed are dropped."""
         self.path = path
-        kept = _whole_rows(path, keep_rows) if keep_rows else []
+        columns, kept = _whole_rows(path, keep_rows) if keep_rows else (COLUMNS, [])
         if len(kept) < keep_rows:
             log.warning("%s has lost rows: %d are there of %d", path, len(kept), keep_rows)
-        write_durably(path, "\n".join([",".join(COLUMNS), *kept, ""]).encode())
-        self._file = path.open("a", newline="")
-        self._writer: csv.DictWriter[str] = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
+        self._begin(columns, kept)
+
+    def _begin(self, columns: Sequence[str], rows: Sequence[str]) -> None:
+        header = StringIO()
+        csv.writer(header, lineterminator="").writerow(columns)
+        write_durably(self.path, "\n".join([header.getvalue(), *rows, ""]).encode())
+        self.columns = columns
+        self._file = self.path.open("a", newline="", encoding="utf-8")
+        self._writer: csv.DictWriter[str] = csv.DictWriter(self._file, columns, lineterminator="\n")
 
     def append(self, row: dict[str, float]) -> None:
         """Raises `WriteError`; half a row is dropped when the run is resumed."""
+        if new := [name for name in row if name not in self.columns]:
+            self._file.close()
+            _, rows = _whole_rows(self.path)
+            self._begin([*self.columns, *new], [f"{one}{',' * len(new)}" for one in rows])
         try:
             # `repr` is the shortest text that gives the same float back
             self._writer.writerow({name: repr(value) for name, value in row.items()})
@@ -69,10 +84,13 @@ class MetricsFile:
             log.warning("%s: %s", self.path, error)
 
 
-def _whole_rows(path: Path, count: int) -> list[str]:
-    """The first rows, at most `count`, up to one that was damaged or never finished."""
-    lines = path.read_text(encoding="ascii", errors="replace").splitlines() if path.exists() else []
-    return list(takewhile(lambda row: row.count(",") == len(COLUMNS) - 1, lines[1 : count + 1]))
+def _whole_rows(path: Path, count: int | None = None) -> tuple[Sequence[str], list[str]]:
+    """The columns, and the first `count` rows or all, up to one that was damaged or never finished."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    header = next(csv.reader(lines[:1]), [])
+    columns = header if tuple(header[: len(COLUMNS)]) == COLUMNS else COLUMNS
+    rows = lines[1:] if count is None else lines[1 : count + 1]
+    return columns, list(takewhile(lambda row: row.count(",") == len(columns) - 1, rows))
 
 
 @dataclass
@@ -180,8 +198,8 @@ class Recorder(Callback):
         self.history.seconds += now - self._clock
         self._clock = now
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """After validation, where there was one."""
+    def end_epoch(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """After validation, where there was one, and after what other callbacks have logged."""
         history, step = self.history, trainer.global_step
         validated, self._validated = self._validated, {}
         loss = validated.get("val/loss", 0.0)
@@ -190,12 +208,16 @@ class Recorder(Callback):
             raise diverged("the validation loss", loss, step, rate, cast(Classifier, pl_module).clip_val)
         trained = history.epoch.metrics("train/epoch_")
         rate = history.epoch.samples / history.this_epoch_seconds
-        self._row(trainer, step, trained | validated | {"samples_per_second": rate})
+        logged = {
+            name: float(value) for name, value in trainer.callback_metrics.items() if name not in COLUMNS
+        }
+        self._row(trainer, step, trained | validated | logged | {"samples_per_second": rate})
         history.last = {
             "epoch": trainer.current_epoch + 1,
             "step": step,
             **history.epoch.metrics("train/"),
             **validated,
+            **{name: value for name, value in logged.items() if math.isfinite(value)},
         }
         history.samples += history.epoch.samples
         history.epoch_seconds.append(history.this_epoch_seconds)
@@ -217,8 +239,9 @@ class Recorder(Callback):
             return
         epoch = trainer.current_epoch + ("samples_per_second" in values)
         self._file.append({"epoch": epoch, "step": step, "seconds": self.history.seconds, **values})
+        ours = {name: value for name, value in values.items() if name in COLUMNS}  # Lightning logs the others
         for logger in trainer.loggers:
-            logger.log_metrics(values, step=step)
+            logger.log_metrics(ours, step=step)
 
 
 def evaluation(trainer: Trainer, module: Classifier, split: str) -> dict[str, float]:
