@@ -11,7 +11,7 @@ import torch
 from assay.config.schema import DeviceConfig
 from assay.errors import UserError
 
-FLOP_PER_THREAD = 16e6  # of one training step: below it a second thread costs more than it gives
+FLOP_PER_THREAD = 64e6  # of one training step: below it a second thread costs more than it gives
 
 
 @dataclass(frozen=True)
@@ -149,11 +149,11 @@ def cpu_name() -> str:
 
 
 def choose_threads(config: DeviceConfig, forward_flop: float, at_most: int) -> int:
-    """One thread for each 16 MFLOP of a training step, but `at_most` so many.
+    """One thread for each 64 MFLOP of a training step, but `at_most` so many.
 
     A rule, not a trial run: the number of threads changes the last bits of a sum, and the same command must
-    give the same weights. Measured on two cores: a 784-128-10 step of 64 samples has 39 MFLOP, and a second
-    thread makes it 1.2 to 1.3 times as fast. `forward_flop` are those of one batch.
+    give the same weights. Threads wait for each other several times a step, and as soon as one other process
+    is busy, for a core: docs/training.md has what was measured. `forward_flop` are those of one batch.
     """
     if config.threads != "auto":
         return config.threads
