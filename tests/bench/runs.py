@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from assay.bench.device import Cpu, Device
+from assay.bench.device import Device, TorchDevice
 from assay.bench.main import bench_of
 from assay.bench.measure import Rule
 from assay.bench.record import Record
@@ -27,7 +27,7 @@ def run(
 ) -> tuple[Record, Report]:
     """The record and the report of one bench, with nothing written."""
     chosen = config(bench, *overrides)
-    used = devices or [Cpu()]
+    used = devices or [TorchDevice("cpu")]
     around = {"devices": {device.name: device.title for device in used}, **(environment or {})}
     session = Session(used, Record(environment=around), chosen.seconds, chosen.seed, rule=QUICK)
     bench_of(bench).measure(chosen, session)

@@ -7,14 +7,14 @@ kept afterwards. And the lesson's "500 GB" on a small scale: a file larger than 
 mapped and read batch by batch, and its pages are handed back.
 """
 
-import dataclasses
 import mmap
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, final
 
@@ -24,11 +24,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler
 
-from assay.bench.device import Device, cpu_threads
+from assay.bench.device import setting
 from assay.bench.measure import Job, Rule
-from assay.bench.record import Record, Task
+from assay.bench.record import Check, Measurement, Record, Task
 from assay.bench.session import Session
-from assay.bench.views import all_rows, curves, pivot
+from assay.bench.views import curves, pivot
 from assay.config.schema import LoaderConfig
 from assay.data.random import RandomDataset
 from assay.errors import UserError
@@ -43,7 +43,7 @@ BATCH = 1024  # samples that are read from the file at once: 0.8 MB, a multiple 
 
 @final
 class Images(Dataset[tuple[Tensor, Tensor]]):
-    """Normal images in memory; an index gives one sample, a list of indices a whole batch."""
+    """Normal images in memory; an index gives one sample, several indices a whole batch."""
 
     def __init__(self, samples: int, seed: int) -> None:
         random = torch.Generator().manual_seed(seed)
@@ -53,7 +53,7 @@ class Images(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int | list[int]) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: int | list[int] | Tensor) -> tuple[Tensor, Tensor]:
         return self.features[index], self.labels[index]
 
 
@@ -70,51 +70,41 @@ def measure(config: LoaderConfig, session: Session) -> None:
     session.details["limit_megabytes"] = config.limit_megabytes
     session.tell(f"streaming {config.stream_megabytes} MB from a file")
     threads = min(session.cpu_threads(config.threads))  # one for auto: workers have one, too
-    with cpu_threads(threads):
-        session.details["stream"] = dataclasses.asdict(stream(config.stream_megabytes, config.seed))
+    with setting(threads):
+        session.details["stream"] = asdict(stream(config.stream_megabytes, config.seed))
     images = Images(config.samples, config.seed)
 
+    def job(batch: int, way: str, workers: int) -> Job:
+        by, size = f"{way}, {workers} workers", len(images)
+        return Job(
+            Task("epoch", by, "cpu", threads=threads, size=batch, samples=size),
+            session.devices[0],
+            prepare=partial(_epoch, images, way, batch, workers),
+            needs=(workers + 2) * 4 * batch * images.features[0].nbytes,
+            check=lambda count: Check.of(abs(float(count) - size), 0.0, f"; {int(count)} of {size} samples"),
+        )
+
     def jobs(batch: int) -> list[Job]:
-        ways = [(way, workers) for way in WAYS[:2] for workers in config.workers] + [(WAYS[2], 0)]
-        return [_job(images, *way, batch, threads, session.devices[0]) for way in ways]
+        ways = [*product(WAYS[:2], config.workers), (WAYS[2], 0)]
+        return [job(batch, way, workers) for way, workers in ways]
 
     session.measure_each([partial(jobs, batch) for batch in sorted(config.batch_sizes)], RULE)
 
 
-def _job(images: Images, way: str, workers: int, batch: int, threads: int, device: Device) -> Job:
-    return Job(
-        Task("epoch", f"{way}, {workers} workers", "cpu", threads=threads, size=batch, samples=len(images)),
-        device,
-        prepare=partial(_epoch, images, way, batch, workers),
-        needs=(workers + 2) * 4 * batch * images.features[0].nbytes,
-    )
-
-
 def _epoch(images: Images, way: str, batch: int, workers: int) -> Callable[[], Tensor]:
-    """A call goes through one shuffled epoch and returns the last batch's labels."""
-    ready = batches(images, way, batch, workers)
-
-    def epoch() -> Tensor:
-        count, last = 0, torch.empty(0)
-        for features, labels in ready():
-            count, last = count + len(features), labels
-        assert count == len(images)
-        return last
-
-    return epoch
+    """A call goes through one shuffled epoch and counts its samples."""
+    epoch = batches(images, way, batch, workers)
+    return lambda: torch.tensor(sum(len(labels) for _, labels in epoch()))
 
 
 def batches(images: Images, way: str, batch: int, workers: int) -> Callable[[], Iterable[Any]]:
     """An epoch of the images each time it is called."""
     if way == "tensors in memory":
-        return lambda: (
-            (images.features[chosen], images.labels[chosen])
-            for chosen in torch.randperm(len(images)).split(batch)
-        )
+        return lambda: (images[chosen] for chosen in torch.randperm(len(images)).split(batch))
     settings: Any = {"num_workers": workers, "persistent_workers": workers > 0}
     if way == "batched indices":
-        chosen = BatchSampler(RandomSampler(images), batch, drop_last=False)
-        loader = DataLoader(images, sampler=chosen, batch_size=None, **settings)
+        indices = BatchSampler(RandomSampler(images), batch, drop_last=False)
+        loader = DataLoader(images, sampler=indices, batch_size=None, **settings)
     else:
         loader = DataLoader(images, batch, shuffle=True, **settings)
     return lambda: loader
@@ -201,11 +191,11 @@ def report(record: Record) -> Report:
         failures.append(f"streaming took {grown}, limit_megabytes={limit} allows less")
     if not streamed.checksum_right:
         failures.append("streaming gave other bytes than were written")
-    speed = pivot(
-        "samples/s by batch size", record.measurements, lambda m: f"{m.samples_per_second or 0:,.0f}", "batch"
-    )
-    name, title = "loaders", "Feeding shuffled epochs"
-    figure = curves(
-        name, title, "batch size", "samples / s", record.measurements, lambda m: m.samples_per_second
-    )
-    return Report(lines, (speed, all_rows(record)), (figure,), failures=tuple(failures))
+    measured, title = record.measurements, "Feeding shuffled epochs"
+    speed = pivot("samples/s by batch size", measured, lambda m: f"{_samples(m):,.0f}", "batch")
+    figure = curves("loaders", title, "batch size", "samples / s", measured, _samples)
+    return Report(lines, (speed,), (figure,), failures=tuple(failures))
+
+
+def _samples(m: Measurement) -> float:
+    return m.per_second("samples") or 0.0
