@@ -12,7 +12,7 @@ import torch
 
 from assay.bench.device import (
     THROTTLE,
-    TorchDevice,
+    Device,
     free_host_memory,
     is_out_of_memory,
     is_unsupported,
@@ -67,11 +67,11 @@ def test_a_format_that_torch_lacks_is_known() -> None:
 
 def test_one_value_is_read_of_any_output() -> None:
     for output in (torch.ones(3, 3), np.ones((3, 3)), (torch.ones(2), None), [np.ones(1)], torch.tensor(1.0)):
-        TorchDevice("cpu").read(output)
+        Device("cpu").read(output)
 
 
 def test_the_host_is_a_device() -> None:
-    cpu = TorchDevice("cpu")
+    cpu = Device("cpu")
     assert cpu.now() <= cpu.now()
     assert cpu.mark() is None
     assert 0 < cpu.free_memory() <= free_host_memory() * 1.1
@@ -113,7 +113,7 @@ def test_a_sensor_that_is_not_there_is_none_and_a_bug_is_a_bug(monkeypatch: pyte
 
 def test_other_programs_on_this_machine_are_seen() -> None:
     code = "import time; t = time.time()\nwhile time.time() < t + 20: pass"
-    cpu = TorchDevice("cpu")
+    cpu = Device("cpu")
     with subprocess.Popen([sys.executable, "-c", code]) as other:
         deadline = time.perf_counter() + 30  # of CPU time that a crowded machine may take to give it
         others_s = 0.0

@@ -5,6 +5,7 @@ import pytest
 
 from assay.bench.record import Measurement, Task
 from assay.bench.views import compared_rows, curves, pivot, rate, rows
+from assay.report import Figure
 
 RANDOM = np.random.default_rng(0)
 
@@ -42,7 +43,7 @@ def test_by_size_each_form_has_a_column_and_a_curve_named_by_what_differs() -> N
     table = pivot("times", [*fast, slow], lambda m: f"{m.median_s:.0f}")
     assert table.columns == ("n", "torch", "numpy")
     assert table.rows == (("16", "1", "-"), ("32", "1", "-"))
-    figure = curves("time", "Time", "n", "s", [*fast, slow], lambda m: 1.0)
+    figure = curves(Figure("time", "Time", "n", "s"), [*fast, slow], lambda m: 1.0)
     assert [(series.name, series.points) for series in figure.series] == [
         ("torch", ((16.0, 1.0), (32.0, 1.0)))
     ]

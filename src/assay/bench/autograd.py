@@ -1,8 +1,7 @@
-"""`bench=autograd`: is the gradient right, and what does the graph cost?
+"""`bench=autograd`: is the gradient right, and what does the graph cost in time and memory?
 
 Right: the lesson's y = x^3 + 5 at 4, a table of functions against their derivatives from calculus, and
-`torch.autograd.gradcheck` of the configured model in float64. Cost: time of the forward pass under
-`inference_mode`, `no_grad` and with the graph, and of forward + backward, and the bytes that the graph keeps.
+`torch.autograd.gradcheck` of the configured model in float64.
 """
 
 import copy
@@ -18,9 +17,9 @@ from torch.func import functional_call
 from assay.bench.device import Device
 from assay.bench.measure import Job
 from assay.bench.model import CLASSES, images, memory, network
-from assay.bench.record import Measurement, Record, Task
+from assay.bench.record import Record, Task
 from assay.bench.session import Session
-from assay.bench.views import Cell, curves, rows, time_of
+from assay.bench.views import Cell, rows, times_of
 from assay.config.schema import AutogradConfig
 from assay.report import Report, Table, in_bytes
 
@@ -44,20 +43,20 @@ FUNCTIONS: dict[str, tuple[Function, Function, float]] = {
 }  # fmt: skip
 
 
-def gradient(function: Function, at: float) -> tuple[float, float]:
-    """The value and autograd's derivative at a point, in float64."""
+def against_calculus(name: str, function: Function, derivative: Function, at: float) -> dict[str, Any]:
+    """Autograd's derivative and that of calculus at a point, in float64."""
     x = torch.tensor(at, dtype=torch.float64, requires_grad=True)
     y = function(x)
-    y.backward()
-    assert x.grad is not None
-    return y.item(), x.grad.item()
+    gradient, exact = torch.autograd.grad(y, x)[0].item(), derivative(x.detach()).item()
+    error = abs(gradient - exact) / max(abs(exact), 1.0)
+    return {"f": name, "x": at, "value": y.item(), "autograd": gradient, "calculus": exact, "error": error}
 
 
 def measure(config: AutogradConfig, session: Session) -> None:
     """The checks, then the forms of a pass side by side on every device, for each batch size."""
     model = network(config.model, config.seed)
     session.details["model"] = type(model).__name__
-    session.details["functions"] = [_against_calculus(name) for name in FUNCTIONS]
+    session.details["functions"] = [against_calculus(name, *FUNCTIONS[name]) for name in FUNCTIONS]
     session.tell("gradcheck of the model in float64")
     session.details["gradcheck"] = gradcheck(model, config.seed)
     kept = session.details.setdefault("graph_bytes", {})
@@ -79,14 +78,6 @@ def measure(config: AutogradConfig, session: Session) -> None:
         return [job(batch, form, *place) for place in places for form in FORMS]
 
     session.measure_each([partial(jobs, batch) for batch in config.batch_sizes])
-
-
-def _against_calculus(name: str) -> dict[str, Any]:
-    function, derivative, at = FUNCTIONS[name]
-    value, grad = gradient(function, at)
-    exact = derivative(torch.tensor(at, dtype=torch.float64)).item()
-    error = abs(grad - exact) / max(abs(exact), 1.0)
-    return {"f": name, "x": at, "value": value, "autograd": grad, "calculus": exact, "error": error}
 
 
 def gradcheck(model: nn.Module, seed: int) -> str:
@@ -160,17 +151,11 @@ def report(record: Record) -> Report:
     columns = ("f(x)", "x", "autograd", "calculus", "relative error")
     kept = record.details["graph_bytes"]
     extra: dict[str, Cell] = {
-        "of inference_mode": partial(_of_inference, record),
+        "of inference_mode": times_of(record, "forward, inference_mode"),
         "kept by the graph": lambda m: in_bytes(kept[m.task.key]),
     }
     tables = (
         Table("autograd against calculus (float64)", columns, calculus),
         rows("what the graph costs", record.measurements, extra),
     )
-    figure = curves("passes", "One pass of the model", "batch size", "seconds", record.measurements, time_of)
-    return Report(lines, tables, (figure,), failures=tuple(failures))
-
-
-def _of_inference(record: Record, m: Measurement) -> str:
-    base = record.ok(what="pass", device=m.task.device, size=m.task.size, by="forward, inference_mode")
-    return str(m.against(base[0])) if base else ""
+    return Report(lines, tables, failures=tuple(failures))

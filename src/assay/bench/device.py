@@ -1,7 +1,6 @@
 """A device as the bench sees it: a clock, a queue that can be drained, memory, sensors.
 
-The core measures through `Device` alone, so that a fake one (tests/bench/fake.py) can stand in for a GPU: one
-with known delays, a queue that runs behind, little memory, or a heat problem.
+The core measures through `Device` alone; tests/bench/fake.py has one of known delays in its place.
 """
 
 import contextlib
@@ -13,7 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, Protocol, cast, final
+from typing import Any, cast, final
 
 import psutil
 import torch
@@ -42,40 +41,21 @@ UNSUPPORTED = re.compile(
 )
 
 
-class Device(Protocol):
-    """What the core needs of a device; times are in seconds, memory in bytes."""
-
-    name: str  # as the user types it: cpu, cuda:0, mps, xpu:0
-    title: str  # what the maker calls it
-    place: torch.device
-    precisions: tuple[str, ...]  # the number formats that it multiplies in
-    pin: Callable[[Tensor], Tensor] | None  # copies into page-locked host memory, where that is faster
-
-    def now(self) -> float: ...
-    def synchronize(self) -> None: ...
-    def mark(self) -> Any: ...  # a point on the device's own time line; None if it has no clock of its own
-    def between(self, start: Any, end: Any) -> float: ...
-    def read(self, output: Any) -> None: ...  # one value: impossible before the work that makes it is done
-    def let_sleep(self) -> None: ...  # waits until the threads of another library have gone to sleep
-    def free_memory(self) -> int: ...
-    def reading(self) -> Reading: ...
-
-
 @final
-class TorchDevice:
-    """The host, or a GPU that torch drives (CUDA, XPU, MPS), in the few calls in which they differ."""
+class Device:
+    """The host, or a GPU that torch drives, in the few calls in which they differ; seconds and bytes."""
 
     def __init__(self, name: str) -> None:
+        """By the name that the user types: cpu, cuda:0, xpu:0, mps."""
         self.name = name
         self.place = torch.device(name)
-        self.precisions: tuple[str, ...] = ("float32", "bfloat16", "float16")
-        self.pin: Callable[[Tensor], Tensor] | None = None
-        if self.place.type in ("cuda", "xpu"):
-            self.pin = Tensor.pin_memory
+        self.precisions: tuple[str, ...] = ("float32", "bfloat16", "float16")  # that it multiplies in
+        pins = self.place.type in ("cuda", "xpu")  # it reads page-locked host memory faster
+        self.pin = Tensor.pin_memory if pins else None
         self._uuid = ""
         self._cpu_before = _cpu_times()
         if name == "cpu":
-            self.title = cpu_name()
+            self.title = cpu_name()  # what the maker calls it
         elif name == "mps":
             brand = ["sysctl", "-n", "machdep.cpu.brand_string"]  # `platform` says "arm" alone
             self.title = subprocess.run(brand, capture_output=True, text=True, check=True).stdout.strip()
@@ -95,7 +75,8 @@ class TorchDevice:
             torch.accelerator.synchronize(self.place)
 
     def mark(self) -> torch.Event | None:
-        if self.name in ("cpu", "mps"):  # the events of MPS are young: it is timed by the wall clock
+        """A point on the device's own time line; the events of MPS are young, and the CPU has none."""
+        if self.name in ("cpu", "mps"):
             return None
         event = torch.Event(self.place, enable_timing=True)
         event.record(torch.accelerator.current_stream(self.place))
@@ -105,11 +86,13 @@ class TorchDevice:
         return start.elapsed_time(end) / 1e3
 
     def read(self, output: Any) -> None:
+        """Bring one value to the host: impossible before the work that makes it is done."""
         while isinstance(output, list | tuple):
             output = cast(Any, output[0])
         output.reshape(-1)[:1].tolist()
 
     def let_sleep(self) -> None:
+        """Wait until the threads of another library have gone to sleep."""
         if self.name == "cpu":
             time.sleep(SPIN_S)
 

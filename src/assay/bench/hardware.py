@@ -1,10 +1,9 @@
 """What is here and what it can do at most; `bench=hardware` shows it, every record keeps it.
 
-Peaks are dense arithmetic, no sparsity, written 2026-11. An NVIDIA GPU's rate is multiprocessors x clock x
-the operations of one multiprocessor in a clock, by compute capability (architecture white papers, CUDA
-programming guide): the data sheets' numbers at their clocks, and the right bound at any clock that is read.
-`float32` is the rate of the ordinary cores; tensor cores have `tf32`, `bfloat16`, `float16` (with float32
-accumulation). What is not listed has an unknown peak: no percentage is printed, no result is refused for it.
+Peaks are dense arithmetic, written 2026-11. An NVIDIA GPU's is multiprocessors x clock x operations of one
+multiprocessor in a clock, by compute capability (architecture white papers, CUDA programming guide): the data
+sheets' numbers at their clocks, and the right bound at any clock that is read. `float32` is the rate of the
+ordinary cores, the other formats that of tensor cores. For what is not listed no result is refused.
 """
 
 import os
@@ -110,7 +109,12 @@ def peaks_of(device: Device, threads: int | None = None) -> Peaks:
 def environment(devices: Sequence[Device], absent: Mapping[str, str]) -> dict[str, Any]:
     """Everything about this machine and this process that a time depends on."""
     by_torch = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
-    by_numpy = [lib for lib in threadpool_info() if lib["user_api"] == "blas"]
+    by_numpy = [
+        f"{lib['internal_api']} {lib['version']}, {lib['num_threads']} threads"
+        for lib in threadpool_info()
+        if lib["user_api"] == "blas"
+    ]
+    gpus = [device for device in devices if device.name != "cpu"]
     return {
         **provenance(),
         "system": platform.platform(),
@@ -122,35 +126,14 @@ def environment(devices: Sequence[Device], absent: Mapping[str, str]) -> dict[st
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
             "MKL_NUM_THREADS": os.environ.get("MKL_NUM_THREADS"),
             "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-            "peak": _source(cpu_peaks(*probe_cpu(), usable_cores())),
         },
         "memory": {"total_bytes": psutil.virtual_memory().total, "free_bytes": free_host_memory()},
-        "torch": {
-            "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),
-            "float32_matmul_precision": torch.backends.cuda.matmul.fp32_precision,
-            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        },
-        "blas": {
-            "torch": by_torch[1] if by_torch else None,
-            "numpy": [f"{b['internal_api']} {b['version']}, {b['num_threads']} threads" for b in by_numpy],
-        },
+        "torch": {"cuda": torch.version.cuda, "cpu_capability": torch.backends.cpu.get_cpu_capability()},
+        "blas": {"torch": by_torch[1] if by_torch else None, "numpy": "; ".join(by_numpy)},
         "devices": {device.name: device.title for device in devices},
-        "gpus": {device.name: _gpu(device) for device in devices if device.name != "cpu"},
+        "gpus": {d.name: {"free_bytes": d.free_memory()} | asdict(d.reading()) for d in gpus},
         "absent": dict(absent),
     }
-
-
-def _gpu(device: Device) -> dict[str, Any]:
-    return {
-        "free_bytes": device.free_memory(),
-        **asdict(device.reading()),
-        "peak": _source(peaks_of(device)),
-    }
-
-
-def _source(peaks: Peaks) -> str:
-    return next((limit.source for limit in peaks.values()), "unknown: not in the table")
 
 
 def measure(config: HardwareConfig, session: Session) -> None:
@@ -170,10 +153,6 @@ def _in_text(value: Any, name: str = "") -> str:
     if isinstance(value, Mapping):
         items = cast(Mapping[str, Any], value).items()
         return ", ".join(f"{key.removesuffix('_bytes')} {_in_text(inner, key)}" for key, inner in items)
-    if isinstance(value, list):
-        return "; ".join(map(str, cast(list[Any], value)))
-    if value is None:
-        return "unknown"
     if name.endswith("_bytes"):
         return in_bytes(value)
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return "unknown" if value in (None, "") else str(value)

@@ -12,16 +12,16 @@ from concurrent.futures import ProcessPoolExecutor, wait
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, cast
+from types import ModuleType
 
 import torch
 from rich.console import Console
 
-from assay.bench.device import TorchDevice
+from assay.bench.device import Device
 from assay.bench.hardware import environment
 from assay.bench.record import Record, load, save
 from assay.bench.session import Session
-from assay.bench.views import all_rows, compared_rows, comparison
+from assay.bench.views import all_rows, compared_rows, comparison, times_figure
 from assay.config.schema import BenchConfig
 from assay.errors import Interrupted, RunFailed, UserError
 from assay.report import Report, show
@@ -31,18 +31,6 @@ from assay.run.signals import stop_requests
 
 CPU_ALONE = ("loader", "training")
 SIGNAL_S = 2.0  # in which a Ctrl-C at the terminal reaches the process that measures by itself
-
-
-class Bench(Protocol):
-    """What a bench's module has; both functions are called with that bench's own config and record."""
-
-    def measure(self, config: Any, session: Session) -> None:
-        """Put measurements and details into the session."""
-        ...
-
-    def report(self, record: Record) -> Report:
-        """What the record says; also of one that Ctrl-C cut short."""
-        ...
 
 
 def main(config: BenchConfig, overrides: Sequence[str]) -> None:
@@ -69,8 +57,7 @@ def main(config: BenchConfig, overrides: Sequence[str]) -> None:
         if not path.exists():
             print("interrupted before anything was measured", file=sys.stderr)
             raise
-        record = dataclasses.replace(load(path, "report"), status="interrupted")
-        _publish(record, path, screen)
+        _publish(dataclasses.replace(load(path, "report"), status="interrupted"), path, screen)
         raise
     except (UserError, RunFailed):
         raise
@@ -78,9 +65,7 @@ def main(config: BenchConfig, overrides: Sequence[str]) -> None:
         record = load(path, "report") if path.exists() else record
         save(dataclasses.replace(record, status="failed", error=repr(error)), path)
         raise _bug(error, path) from error
-    record.status = "completed"
-    save(record, path)  # before anything is drawn
-    _publish(record, path, screen)
+    _publish(dataclasses.replace(record, status="completed"), path, screen)
 
 
 def _measured(config: BenchConfig, record: Record, path: Path) -> Record:
@@ -112,10 +97,12 @@ def _bug(error: Exception, path: Path) -> RunFailed:
 
 
 def _publish(record: Record, path: Path, screen: Console) -> None:
-    """Derive tables and figures from the record, save and show them. Raises `RunFailed`."""
+    """Save the record, derive tables and figures from it, save and show them. Raises `RunFailed`."""
+    save(record, path)
     try:
         report = bench_of(record.bench).report(record)
-        report = dataclasses.replace(report, tables=(*report.tables, all_rows(record)))
+        tables, figures = (*report.tables, all_rows(record)), report.figures or (times_figure(record),)
+        report = dataclasses.replace(report, tables=tables, figures=figures)
         if loaded := sum(any("under load" in text for text in m.warnings) for m in record.ok()):
             line = f"{loaded} rows were measured under load: their times are not to be relied on"
             report = dataclasses.replace(report, lines=(*report.lines, line))
@@ -148,8 +135,9 @@ def raise_failures(record: Record, report: Report) -> None:
         raise RunFailed("\n".join([*problems[:3], *more]))
 
 
-def bench_of(name: str) -> Bench:
-    return cast(Bench, importlib.import_module(f"assay.bench.{name}"))
+def bench_of(name: str) -> ModuleType:
+    """The module with `measure(config, session)` and `report(record)`, which Ctrl-C may have cut short."""
+    return importlib.import_module(f"assay.bench.{name}")
 
 
 def new_folder(output_dir: Path, bench: str) -> Path:
@@ -157,26 +145,20 @@ def new_folder(output_dir: Path, bench: str) -> Path:
     return output_dir / "bench" / f"{bench}-{datetime.now():%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(3)}"
 
 
-def devices(config: BenchConfig) -> tuple[list[TorchDevice], dict[str, str]]:
+def devices(config: BenchConfig) -> tuple[list[Device], dict[str, str]]:
     """The devices to measure, and why a kind is absent. Raises `UserError` for one that cannot be used."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     here, absent = ["cpu"], dict[str, str]()
-    if accelerator is None:
-        absent = {"cuda": why_no_cuda(probe_cuda())}
+    if config.bench in CPU_ALONE:
+        absent |= dict.fromkeys(("cuda", "xpu", "mps"), f"bench={config.bench} runs on the CPU alone")
+    elif accelerator is None:
+        absent["cuda"] = why_no_cuda(probe_cuda())
     elif accelerator.type == "mps":
         here.append("mps")
     else:
         here += [f"{accelerator.type}:{i}" for i in range(torch.accelerator.device_count())]
     chosen = choose(here if config.devices == "auto" else config.devices, here, absent)
-    if config.bench in CPU_ALONE:
-        others = [name for name in chosen if name != "cpu"]
-        if others and config.devices != "auto":
-            raise UserError(
-                f"devices=[{','.join(others)}] cannot be used: bench={config.bench} runs on the CPU alone\n"
-                "  allowed: devices=auto, devices=[cpu]"
-            )
-        chosen = ["cpu"]
-    return [TorchDevice(name) for name in chosen], absent
+    return [Device(name) for name in chosen], absent
 
 
 def choose(wanted: Sequence[str], here: Sequence[str], absent: Mapping[str, str]) -> list[str]:

@@ -15,26 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from assay.bench import views
 from assay.bench.device import Device
 from assay.bench.hardware import peaks_of
 from assay.bench.measure import Job, Rule
 from assay.bench.record import Check, Measurement, Record, Task
 from assay.bench.session import Session
 from assay.bench.statistics import Ratio, crossover
-from assay.bench.views import (
-    crossing,
-    crossing_marks,
-    curves,
-    fastest,
-    flops,
-    pivot,
-    rate,
-    rows,
-    share,
-    time_of,
-)  # fmt: skip
 from assay.config.schema import MatmulConfig
-from assay.report import Report
+from assay.report import Figure, Report
 
 AXIS_SHARE = 0.25  # of the time, for all sizes but the largest
 SUSTAINED_SHARE = 0.08  # of the time, at most
@@ -59,7 +48,7 @@ def measure(config: MatmulConfig, session: Session) -> None:
     if sustained and len(sizes) > 1:
         for device in session.devices:
             _sustain(device, sustained, config.seed, max(threads), session)
-    session.measure(_jobs(sizes[-1], config, threads, session))
+    session.measure(_jobs(sizes[-1], config, threads, session), session.left)
 
 
 @dataclass(frozen=True)
@@ -187,24 +176,21 @@ def report(record: Record) -> Report:
         for name, ratio in speedups(gpu, headline).items()
     ]
     lines += record.absences
-    lines += [f"{gpu} beats the CPU, {crossing(ways)}" for gpu, ways in crossings.items()]
+    lines += [f"{gpu} beats the CPU, {views.crossing(ways)}" for gpu, ways in crossings.items()]
     lines += [_sustained_line(m) for m in record.ok(what="sustained")]
-    titles = ", ".join(f"{name}: {title}" for name, title in record.titles.items())
-    error = {"of peak": share, "error": lambda m: str(m.check or "")}
+    titles = ", ".join(f"{name}: {title}" for name, title in record.environment["devices"].items())
+    error = {"of peak": views.share, "error": lambda m: str(m.check or "")}
     tables = (
-        rows(f"{size} x {size} ({titles})", headline, error),
-        pivot("rate by size", products, lambda m: rate(m).replace("FLOP/s", "")),
+        views.rows(f"{size} x {size} ({titles})", headline, error),
+        views.pivot("rate by size", products, lambda m: views.rate(m).replace("FLOP/s", "")),
     )
-    marks = crossing_marks(crossings)
     figures = (
-        curves("time", "Time of one n x n product", "n", "seconds", products, time_of, marks),
-        curves("rate", "Arithmetic rate", "n", "TFLOP/s", products, _tflops, marks),
+        views.curves(Figure("time", "Time of one n x n product", "n", "seconds"), products, views.time_of),
+        views.curves(
+            Figure("rate", "Arithmetic rate", "n", "FLOP/s"), products, lambda m: m.per_second("flop")
+        ),
     )
     return Report(tuple(lines), tables, figures, {"headline_size": size, "crossover": crossings})
-
-
-def _tflops(m: Measurement) -> float:
-    return (m.task.flop or 0.0) / m.median_s / 1e12
 
 
 def speedups(gpu: str, headline: Sequence[Measurement]) -> dict[str, Ratio]:
@@ -214,7 +200,7 @@ def speedups(gpu: str, headline: Sequence[Measurement]) -> dict[str, Ratio]:
     cpu = [m for m in full if (m.task.device, m.task.by) == ("cpu", "torch")]
     if not cpu:
         return {}
-    best = min(cpu, key=time_of)
+    best = min(cpu, key=views.time_of)
     against = [(f"best CPU ({best.task.threads} threads)", best)]
     against += [("one CPU thread", m) for m in cpu if m.task.threads == 1]
     ways = {"": "torch", ", transfers included": "torch, moved"}
@@ -227,7 +213,7 @@ def crossovers(record: Record, gpu: str) -> dict[str, int | None]:
     """From which size on the GPU wins against the best CPU thread count, for three ways to place the data."""
 
     def times(device: str, by: str) -> dict[int, float]:
-        return fastest(record.ok(what="matmul", device=device, by=by, precision="float32"))
+        return views.fastest(record.ok(what="matmul", device=device, by=by, precision="float32"))
 
     cpu, kernel, moved = times("cpu", "torch"), times(gpu, "torch"), times(gpu, "torch, moved")
     once = {n: kernel[n] + (moved[n] - kernel[n]) / REUSED for n in kernel if n in moved}
@@ -241,5 +227,5 @@ def _sustained_line(m: Measurement) -> str:
     burst, sustained = (flop / median(times) for times in (m.times[:count], m.times[len(m.times) // 2 :]))
     return (
         f"{m.task.device} at {m.task.size} for {sum(m.times) * m.calls:.1f} s back to back: "
-        f"burst {flops(burst)}, sustained {flops(sustained)}"
+        f"burst {views.flops(burst)}, sustained {views.flops(sustained)}"
     )

@@ -1,11 +1,9 @@
 """The core: how a set of tasks is timed side by side.
 
-Each job is first prepared: its memory is predicted and compared with what is free, its first (cold) call is
-timed apart, its result is checked against float64, the device is asked whether it had really finished, and it
-is warmed up until its medians agree. Then the jobs are timed in rounds, in an order shuffled anew each round
-so that drift of clock or temperature meets all alike. A job leaves the rounds when the interval of its median
-is narrow enough; all leave when the time is spent. No time is dropped: outliers and disagreements are told,
-not hidden.
+Each job is first prepared: memory predicted, the cold call timed apart, its result checked in float64, the
+device asked whether it had really finished, and warmed up. Then the jobs are timed in rounds, in an order
+shuffled anew each round so that drift of clock or temperature meets all alike. A job leaves the rounds when
+the interval of its median is narrow enough; all leave when the time is spent. No time is dropped.
 """
 
 import random

@@ -7,7 +7,7 @@ the other give more samples a second: that is its throughput, a row of its own. 
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,9 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from assay.bench.device import Device
 from assay.bench.hardware import peaks_of
 from assay.bench.measure import Job
-from assay.bench.record import Check, Measurement, Record, Task
+from assay.bench.record import Check, Record, Task
 from assay.bench.session import Session
-from assay.bench.views import curves, rows, time_of
+from assay.bench.views import rows
 from assay.config.components import build
 from assay.config.schema import ModelConfig
 from assay.report import Report, Table
@@ -146,29 +146,13 @@ def report(record: Record) -> Report:
     name, shapes, parts = (record.details[key] for key in ("model", "shapes", "layers"))
     total = {key: sum(layer[key] for layer in parts) for key in ("parameters", "flop")}
     lines = [
-        f"{name}: {_shape(shapes['in'])} in, {_shape(shapes['out'])} out",
+        f"{name}: {tuple(shapes['in'])} in, {tuple(shapes['out'])} out",
         f"{total['parameters']:,} parameters, {total['flop']:,} FLOP a sample forward",
     ]
     if not record.details["sequential"]:
         lines.append(f"{name} is no chain of its layers: there is no Sequential to compare with")
     cells = tuple(
-        (layer["name"], layer["kind"], _shape(layer["out"]), f"{layer['parameters']:,}", f"{layer['flop']:,}")
-        for layer in parts
+        (p["name"], p["kind"], str(tuple(p["out"])), f"{p['parameters']:,}", f"{p['flop']:,}") for p in parts
     )
     columns = ("layer", "kind", "output of a sample", "parameters", "FLOP")
-    passes = record.measurements
-    speed = rows("forward pass", passes, {"samples/s": lambda m: f"{_samples(m):,.0f}"})
-    latencies = record.all(what="latency")
-    figures = (
-        curves("latency", "One forward pass", "batch size", "seconds", latencies, time_of),
-        curves("samples", "Forward passes", "batch size", "samples / s", passes, _samples),
-    )
-    return Report(tuple(lines), (Table(name, columns, cells), speed), figures)
-
-
-def _samples(m: Measurement) -> float:
-    return m.per_second("samples") or 0.0
-
-
-def _shape(sizes: Sequence[int]) -> str:
-    return f"({', '.join(map(str, sizes))}{',' if len(sizes) == 1 else ''})"
+    return Report(tuple(lines), (Table(name, columns, cells), rows("forward pass", record.measurements)))

@@ -1,8 +1,6 @@
-"""`bench=optimizer`: what one step costs, in time and memory.
+"""`bench=optimizer`: what one step costs, in time and memory, in each form that torch has.
 
-Each optimizer in the forms that torch has: a Python loop over the parameters, `foreach` (all parameters in
-one call of each operation) and `fused` (one kernel). Two networks: the configured one, and a deep one of
-many small tensors, where the loop's overhead shows most.
+On two networks: the configured one, and a deep one of many small tensors, where a loop's overhead shows.
 """
 
 import math
@@ -17,11 +15,11 @@ from torch import Tensor, nn
 from assay.bench.device import Device
 from assay.bench.measure import Job
 from assay.bench.model import network
-from assay.bench.record import Measurement, Record, Task
+from assay.bench.record import Record, Task
 from assay.bench.session import Session
-from assay.bench.views import Cell, rows
+from assay.bench.views import Cell, rows, times_of
 from assay.config.schema import OptimizerConfig
-from assay.report import Figure, Report, in_bytes
+from assay.report import Report, in_bytes
 
 LR = 1e-3
 OPTIMIZERS: dict[str, tuple[Any, dict[str, float]]] = {
@@ -54,12 +52,18 @@ def measure(config: OptimizerConfig, session: Session) -> None:
     state = session.details.setdefault("state_bytes", {})
 
     def prepare(name: str, optimizer: str, device: Device, task: Task) -> Callable[[], Tensor]:
-        """A step that has been done once, so that there is the state that it keeps between steps."""
-        stepping, first = stepper(device, networks[name], optimizer, task.by, config.seed)
+        """A step that has been done once, so that there is the state that is kept between steps."""
+        random = torch.Generator().manual_seed(config.seed)
+        values = [torch.randn(shape, generator=random).to(device.place) for shape in networks[name]]
+        parameters = [nn.Parameter(value) for value in values]
+        for parameter in parameters:
+            parameter.grad = torch.randn(parameter.shape, generator=random).to(device.place)
+        make, settings = OPTIMIZERS[optimizer]
+        stepping: torch.optim.Optimizer = make(parameters, **settings, **FORMS[task.by])
 
         def step() -> Tensor:
             stepping.step()
-            return first
+            return values[0]
 
         step()
         kept: list[Any] = [value for values in stepping.state.values() for value in values.values()]
@@ -77,23 +81,11 @@ def measure(config: OptimizerConfig, session: Session) -> None:
     session.measure_each([partial(jobs, name) for name in networks])
 
 
-def stepper(
-    device: Device, shapes: Shapes, optimizer: str, form: str, seed: int
-) -> tuple[torch.optim.Optimizer, Tensor]:
-    """An optimizer of parameters that have gradients, and the first of them."""
-    random = torch.Generator().manual_seed(seed)
-    parameters = [nn.Parameter(torch.randn(shape, generator=random).to(device.place)) for shape in shapes]
-    for parameter in parameters:
-        parameter.grad = torch.randn(parameter.shape, generator=random).to(device.place)
-    make, settings = OPTIMIZERS[optimizer]
-    return make(parameters, **settings, **FORMS[form]), parameters[0].detach()
-
-
 def report(record: Record) -> Report:
     """One table a network: time, against the loop, and memory."""
     state = record.details["state_bytes"]
     extra: dict[str, Cell] = {
-        "loop's time over it": partial(_against_loop, record),
+        "of the loop": times_of(record, "loop"),
         "state": lambda m: in_bytes(state[m.task.key]),
     }
     tables = [
@@ -104,11 +96,4 @@ def report(record: Record) -> Report:
         )
         for name, size in record.details["networks"].items()
     ]
-    bars = {f"{m.task.what}, {m.task.by}, {m.task.device}": m.median_s * 1e6 for m in record.ok()}
-    figure = Figure("steps", "One optimizer step", "", "microseconds", bars=bars)
-    return Report((), tuple(tables), (figure,))
-
-
-def _against_loop(record: Record, m: Measurement) -> str:
-    loop = record.ok(what=m.task.what, device=m.task.device, by="loop")
-    return str(loop[0].against(m)) if loop else ""
+    return Report(tables=tuple(tables))

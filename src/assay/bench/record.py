@@ -132,28 +132,22 @@ class Measurement:
     def interval_s(self) -> Interval | None:
         return statistics.group_interval(self.groups)
 
-    def per_second(self, work: Literal["flop", "moved", "samples"]) -> float | None:
-        """So much of that work a second; None for a task without it, or without times."""
-        amount = getattr(self.task, work)
-        return amount / self.median_s if amount and self.times else None
-
-    @property
-    def largest_rate(self) -> float | None:
-        """The limit's rate, raised where a higher clock was read than the one it holds at.
-
-        A lower one does not lower it: the clock is read after the work, when it may have fallen already.
-        """
-        if self.limit is None:
-            return None
-        return self.limit.rate * max(1.0, max(self._clocks, default=0.0) / (self.limit.clock_mhz or math.inf))
+    def per_second(self, work: Literal["flop", "moved", "samples"]) -> float:
+        """So much of that work a second; 0 for a task without it, or without times."""
+        return (getattr(self.task, work) or 0.0) / self.median_s if self.times else 0.0
 
     @property
     def of_limit(self) -> float | None:
-        """The rate as a share of the device's largest; None where that is unknown."""
-        if self.limit is None or self.largest_rate is None:
+        """The rate as a share of the device's largest; None where that is unknown.
+
+        A higher clock than the limit's raises it. A lower one does not lower it: the clock is read after the
+        work, when it may have fallen already.
+        """
+        if self.limit is None:
             return None
         rate = self.per_second("flop" if self.limit.unit == "FLOP/s" else "moved")
-        return rate / self.largest_rate if rate else None
+        raised = max(1.0, max(self._clocks, default=0.0) / (self.limit.clock_mhz or math.inf))
+        return rate / self.limit.rate / raised if rate else None
 
     @property
     def _clocks(self) -> list[float]:
@@ -166,12 +160,12 @@ class Measurement:
     def judge(self) -> None:
         """Accept the times, or refuse them as faster than the device can be."""
         self.status, self.reason = "ok", ""
-        share, limit, largest = self.of_limit, self.limit, self.largest_rate
-        if share is None or limit is None or largest is None or not limit.bound:
+        limit, share = self.limit, self.of_limit
+        if limit is None or share is None or not limit.bound:
             return
         if share > (UNREAD_CLOCK if limit.clock_mhz and not self._clocks else TOLERANCE):
-            scale, unit = (1e12, "TFLOP/s") if limit.unit == "FLOP/s" else (1e9, "GB/s")
-            rates = f"{share * largest / scale:.4g} {unit}, its peak is {largest / scale:.4g} {unit}"
+            rate = self.per_second("flop" if limit.unit == "FLOP/s" else "moved") / 1e12
+            rates = f"{rate:.4g} T{limit.unit}, its peak is {rate / share:.4g} T{limit.unit}"
             self.status = "invalid"
             self.reason = f"faster than the device can be: {rates}; was it synchronized?"
 
@@ -182,10 +176,9 @@ class Measurement:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is odd about the times."""
-        return tuple(self._odd()) if self.times else ()
-
-    def _odd(self) -> list[str]:
         told: list[str] = []
+        if not self.times:
+            return ()
         if self.event_s:
             wall, event = median(self.wall_s), median(self.event_s)
             apart = abs(wall - event)
@@ -203,7 +196,7 @@ class Measurement:
         there = sum(reading.cpu_s for reading in self.readings)
         if there and (busy := sum(reading.others_s for reading in self.readings) / there) > BUSY:
             told.append(f"under load: others used {100 * busy:.0f} % of the CPU")
-        return told
+        return tuple(told)
 
 
 @dataclass
@@ -220,13 +213,8 @@ class Record:
     overrides: tuple[str, ...] = ()
 
     @property
-    def titles(self) -> Mapping[str, str]:
-        """Device: what it calls itself."""
-        return self.environment.get("devices", {})
-
-    @property
     def gpus(self) -> list[str]:
-        return [name for name in self.titles if name != "cpu"]
+        return [name for name in self.environment.get("devices", {}) if name != "cpu"]
 
     @property
     def absences(self) -> list[str]:
@@ -249,16 +237,13 @@ def save(record: Record, folder: Path, **more: Any) -> None:
     plain = asdict(record) | more
     for raw, measurement in zip(plain["measurements"], record.measurements, strict=True):
         raw["derived"] = _derived(measurement)
-    text = json.dumps(plain, indent=1, allow_nan=False)
-    write_durably(folder / "result.json", text.encode())
+    write_durably(folder / "result.json", json.dumps(plain, indent=1, allow_nan=False).encode())
 
 
 def _derived(m: Measurement) -> dict[str, Any]:
     """What other readers of `result.json` want; it is not read back."""
-    key = {"key": m.task.key, "warnings": m.warnings}
-    names = ("median_s", "interval_s", "outliers", "of_limit")
-    rates = {f"{work}_per_second": m.per_second(work) for work in ("flop", "moved", "samples")}
-    return key | rates | {name: getattr(m, name) for name in names} if m.times else key
+    numbers = {"median_s": m.median_s, "interval_s": m.interval_s, "of_limit": m.of_limit} if m.times else {}
+    return {"key": m.task.key, "warnings": m.warnings, **numbers}
 
 
 def load(name: str | Path, key: str) -> Record:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import final
+from dataclasses import dataclass
 
 from assay.bench.device import Device, usable_threads
 from assay.bench.measure import Job, Rule, measure
@@ -11,29 +11,22 @@ from assay.bench.record import Record
 SAVE_EVERY_S = 2.0  # while rounds go on: writing the record must not become part of what is measured
 
 
-@final
+@dataclass
 class Session:
     """Measures into the record, and has it saved as it grows, so that whatever ends the bench, it is kept."""
 
-    def __init__(
-        self,
-        devices: Sequence[Device],
-        record: Record,
-        seconds: float,
-        seed: int,
-        save: Callable[[Record], None] = lambda record: None,
-        tell: Callable[[str], None] = lambda text: None,
-        rule: Rule | None = None,
-    ) -> None:
-        self.devices = devices
-        self.record = record
-        self.details = record.details
-        self.seed = seed
-        self._save = save
+    devices: Sequence[Device]
+    record: Record
+    seconds: float  # for all that is measured
+    seed: int
+    save: Callable[[Record], None] = lambda record: None
+    show: Callable[[str], None] = lambda text: None
+    rule: Rule | None = None
+
+    def __post_init__(self) -> None:
+        self.details = self.record.details
+        self._deadline = time.perf_counter() + self.seconds
         self._saved = 0.0
-        self._tell = tell
-        self._rule = rule
-        self._deadline = time.perf_counter() + seconds
 
     @property
     def left(self) -> float:
@@ -42,21 +35,20 @@ class Session:
 
     def tell(self, text: str) -> None:
         """Say what is being done now."""
-        self._tell(f"at most {self.left:.0f} s left  {text}")
+        self.show(f"at most {self.left:.0f} s left  {text}")
 
-    def measure(self, jobs: Sequence[Job], seconds: float | None = None, rule: Rule | None = None) -> None:
-        """Time the jobs side by side, within so many seconds or all that are left."""
-        seconds = self.left if seconds is None else min(seconds, self.left)
-        end, rows = time.perf_counter() + seconds, self.record.measurements
+    def measure(self, jobs: Sequence[Job], seconds: float, rule: Rule | None = None) -> None:
+        """Time the jobs side by side, within so many seconds of those that are left."""
+        end, rows = min(self._deadline, time.perf_counter() + seconds), self.record.measurements
         try:
-            measure(jobs, end, self.seed, rule or self._rule, self.tell, self._keep, rows)
+            measure(jobs, end, self.seed, rule or self.rule, self.tell, self._keep, rows)
         finally:  # also at Ctrl-C, and where a bug ends the bench
             if rows:
-                self._save(self.record)
+                self.save(self.record)
 
     def _keep(self) -> None:
         if time.perf_counter() > self._saved + SAVE_EVERY_S:
-            self._save(self.record)
+            self.save(self.record)
             self._saved = time.perf_counter()
 
     def measure_each(

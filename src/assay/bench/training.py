@@ -1,16 +1,14 @@
 """`bench=training`: what Assay costs over a bare tensor loop, and what stock Lightning and a DataLoader cost.
 
-One time of an arm is one whole fit. In every round each arm trains once, in shuffled order, so that a machine
-that slows down slows all of them; an arm is compared with the bare loop of its own round. All begin with the
-same weights and use the same optimizer settings and thread count. The bare loop, Assay and stock Lightning
-see the same batches in the same order, and the bare loop and Assay must end in the same weights, bit for bit:
-a faster loop that trains something else proves nothing.
+One time is one whole fit; an arm is compared with the bare loop of its own round. The bare loop, Assay and
+stock Lightning see the same batches in the same order, and the first two must end in the same weights, bit
+for bit: a faster loop that trains something else proves nothing.
 """
 
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
@@ -40,8 +38,8 @@ from assay.data.batches import Batch, TensorBatches
 from assay.data.images import MNIST
 from assay.data.module import EVALUATION_BATCH
 from assay.data.order import epoch_order
-from assay.data.source import Source, Split
-from assay.report import Figure, Report, seconds
+from assay.data.source import Source
+from assay.report import Report, seconds
 from assay.run.run import run_new
 from assay.run.signals import StopRequest
 
@@ -98,7 +96,7 @@ def measure(config: TrainingConfig, session: Session) -> None:
 
 def bare(config: TrainConfig) -> Callable[[], Fit]:
     """The reference: tensors in memory and the five lines of the cycle."""
-    train, val = _tensors(config, "train"), TensorBatches(_tensors(config, "val"), EVALUATION_BATCH)
+    train, val = _splits(config)
     return lambda: _cycle(config, _ShuffledBatches(train, config), val)
 
 
@@ -149,7 +147,7 @@ def assay(config: TrainConfig) -> Callable[[], Fit]:
 
 def stock(config: TrainConfig) -> Callable[[], Fit]:
     """Lightning as its tutorials have it, on the same tensors and batches: `self.log` each step, a bar."""
-    train, val = _tensors(config, "train"), TensorBatches(_tensors(config, "val"), EVALUATION_BATCH)
+    train, val = _splits(config)
 
     def fit() -> Fit:
         module, batches = _StockModule(*_start(config)), _ShuffledBatches(train, config)
@@ -206,29 +204,30 @@ class _StockModule(pl.LightningModule):
             self.epoch_s.append(time.perf_counter() - self._began)
 
 
-@final
+@dataclass
 class _ShuffledBatches:
     """Batches gathered from tensors, epoch after epoch in the order that a run has."""
 
-    def __init__(self, tensors: Batch, config: TrainConfig) -> None:
-        self.features, self.labels = tensors
-        self.size, self.seed, self.epoch = config.data["batch_size"], config.seed, 0
+    tensors: Sequence[Tensor]
+    config: TrainConfig
+    epoch: int = 0
 
     def __len__(self) -> int:
-        return -(-len(self.labels) // self.size)
+        return -(-len(self.tensors[1]) // self.config.data["batch_size"])
 
     def __iter__(self) -> Iterator[Batch]:
-        order = epoch_order(len(self.labels), self.seed, self.epoch)
+        features, labels = self.tensors
+        order = epoch_order(len(labels), self.config.seed, self.epoch)
         self.epoch += 1
-        for indices in order.split(self.size):
-            yield self.features.index_select(0, indices), self.labels.index_select(0, indices)
+        for indices in order.split(self.config.data["batch_size"]):
+            yield features.index_select(0, indices), labels.index_select(0, indices)
 
 
-def _tensors(config: TrainConfig, split: Split) -> Batch:
+def _splits(config: TrainConfig) -> tuple[Sequence[Tensor], TensorBatches]:
     source: Source = build(config.data, "data", seed=config.seed)
     source.prepare()
-    features, labels = cast(TensorDataset, source.dataset(split)).tensors
-    return features, labels
+    train, val = (cast(TensorDataset, source.dataset(split)).tensors for split in ("train", "val"))
+    return train, TensorBatches(val, EVALUATION_BATCH)
 
 
 def _start(config: TrainConfig) -> tuple[nn.Module, Optimizer]:
@@ -255,10 +254,8 @@ def report(record: Record) -> Report:
         "fit, times bare": lambda m: _times_bare(m, "fit", record),
     }
     table = rows(f"training, {record.details['epochs']} epochs a time", record.measurements, extra)
-    bars = {f"{m.task.what} {m.task.size}: {m.task.by}": median(m.parts_s["epoch"]) for m in record.ok()}
-    figure = Figure("epoch", "one epoch of MNIST, 784-128-10", "", "seconds", bars=bars, logarithmic=False)
     failures = tuple(f"{case}: Assay and the bare loop end in different weights" for case in different)
-    return Report(tuple(lines), (table,), (figure,), failures=failures)
+    return Report(tuple(lines), (table,), failures=failures)
 
 
 def _times_bare(m: Measurement, part: str, record: Record) -> str:

@@ -1,8 +1,7 @@
 """`bench=transfer`: moving data is slow; how slow, and what that means for adding two tensors.
 
-Host memory: copying a block, and adding two. With a GPU: host to device and back, from pageable and from
-pinned memory, and inside the device. Then the sum of two n x n tensors, where the arithmetic is nothing and
-the movement everything: on the CPU, on the GPU with the data there, and on the GPU with the move.
+Blocks are copied within each memory and between them, from pageable and from pinned memory. In the sum of two
+n x n tensors the arithmetic is nothing and the movement everything.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,9 +17,9 @@ from assay.bench.measure import Job
 from assay.bench.record import Check, Limit, Measurement, Record, Task
 from assay.bench.session import Session
 from assay.bench.statistics import crossover
-from assay.bench.views import crossing, crossing_marks, curves, fastest, pivot, rate, time_of
+from assay.bench.views import crossing, curves, fastest, pivot, rate, time_of
 from assay.config.schema import TransferConfig
-from assay.report import Report, digits, seconds
+from assay.report import Figure, Report, digits, seconds
 
 BEYOND_CACHES = 256e6  # bytes from which on a block is in no cache, so that the memory's peak is a bound
 DRAWN = 2**20  # normal numbers that are drawn; larger blocks repeat them
@@ -57,14 +56,10 @@ def copy_jobs(size: int, places: Places, seed: int) -> list[Job]:
     def job(what: str, by: str, device: Device, threads: int | None) -> Job:
         within = what in ("host copy", "device copy")
         moved = 2.0 * size if within else float(size)  # within one memory each byte is read and written
-        return Job(
-            Task(what, by, device.name, threads=threads, size=size, moved=moved),
-            device,
-            prepare=partial(_copier, what, by, device, size, seed),
-            needs=2 * size,
-            check=partial(same, size=size, seed=seed),
-            limit=_memory_limit(device, size) if within else None,
-        )
+        task = Task(what, by, device.name, threads=threads, size=size, moved=moved)
+        limit = _memory_limit(device, size) if within else None
+        copier, check = partial(_copier, what, by, device, size, seed), partial(same, size=size, seed=seed)
+        return Job(task, device, copier, 2 * size, check=check, limit=limit)
 
     across = product(("host to device", "device to host"), ("pageable", "pinned"))
     on_gpu = [("device copy", "torch"), *across]
@@ -77,15 +72,12 @@ def copy_jobs(size: int, places: Places, seed: int) -> list[Job]:
 
 
 def _copier(what: str, by: str, device: Device, size: int, seed: int) -> Callable[[], Tensor]:
-    pinned = device.pin if by == "pinned" else None
-    here = block(size, seed)
-    here = pinned(here) if pinned else here
+    host_memory = device.pin if by == "pinned" and device.pin else Tensor.contiguous
+    here = host_memory(block(size, seed))
     there = here.to(device.place)
     source = here if what in ("host copy", "host to device") else there
-    target = torch.empty_like(there if what in ("device copy", "host to device") else here)
-    if pinned and what == "device to host":
-        target = pinned(target)
-    return lambda: target.copy_(source, non_blocking=pinned is not None)
+    target = torch.empty_like(there) if what != "device to host" else host_memory(torch.empty_like(here))
+    return lambda: target.copy_(source, non_blocking=by == "pinned")
 
 
 def same(output: Tensor, size: int, seed: int) -> Check:
@@ -98,42 +90,36 @@ def sum_jobs(size: int, places: Places, seed: int) -> list[Job]:
     """Adding on each device with each thread count; on a GPU with the data there, and with the move."""
     memory = 3 * 4 * size * size  # two read, one written
 
-    def numbers() -> tuple[Tensor, Tensor]:
-        a, b = (block(memory // 3, one).view(size, size) for one in (seed, seed + 1))
-        return a, b
+    def numbers(seed: int) -> Tensor:
+        return block(memory // 3, seed).view(size, size)
 
     def prepare(device: Device, by: str) -> Callable[[], Tensor]:
         """In place nothing is allocated; the sum grows from call to call, and the first one is checked."""
-        a, b = numbers()
+        a, b = numbers(seed), numbers(seed + 1)
         if by == "moved every call":
             return lambda: (a.to(device.place) + b.to(device.place)).cpu()
         x, y = a.to(device.place), b.to(device.place)
         return lambda: x.add_(y)
 
     def check(output: Tensor) -> Check:
-        a, b = numbers()
-        right = a.double() + b.double()
+        right = numbers(seed).double() + numbers(seed + 1).double()
         return Check.of(float((output.cpu().double() - right).norm() / right.norm()), 1e-7)
 
-    return [
-        Job(
-            Task(
-                "sum", by, device.name, threads=threads, size=size, flop=float(size**2), moved=float(memory)
-            ),
-            device,
-            prepare=partial(prepare, device, by),
-            needs=memory,
-            check=check,
-            limit=_memory_limit(device, memory) if by == "in place" else None,
-        )
-        for device, threads in places
-        for by in (SUMS[:1] if device.name == "cpu" else SUMS)
-    ]
+    def job(by: str, device: Device, threads: int | None) -> Job:
+        task = Task("sum", by, device.name, threads=threads, size=size, moved=float(memory))
+        limit = _memory_limit(device, memory) if by == "in place" else None
+        return Job(task, device, partial(prepare, device, by), memory, check=check, limit=limit)
+
+    return [job(by, *place) for place in places for by in SUMS if by == "in place" or place[0].name != "cpu"]
 
 
 def report(record: Record) -> Report:
     """Bandwidth by block size, and from which size on adding on the GPU pays."""
-    crossings = {gpu: _crossovers(record, gpu) for gpu in record.gpus}
+    cpu = fastest(record.ok(what="sum", device="cpu"))
+    crossings = {
+        gpu: {by: crossover(fastest(record.ok(what="sum", device=gpu, by=by)), cpu) for by in SUMS}
+        for gpu in record.gpus
+    }
     copies = [m for m in record.measurements if m.task.what != "sum"]
     sums = record.all(what="sum")
     lines = [_best_line(record.ok(what=what)) for what in dict.fromkeys(m.task.what for m in copies if m.ok)]
@@ -146,14 +132,14 @@ def report(record: Record) -> Report:
         pivot("time of a sum of two n x n tensors", sums, lambda m: seconds(m.median_s)),
     )
     figures = (
-        curves("bandwidth", "Moving a block of memory", "bytes", "GB/s", copies, _gb_per_s),
-        curves("sum", "Adding two n x n tensors", "n", "seconds", sums, time_of, crossing_marks(crossings)),
+        curves(Figure("bandwidth", "Moving a block of memory", "bytes", "GB/s"), copies, _gb_per_s),
+        curves(Figure("sum", "Adding two n x n tensors", "n", "seconds"), sums, time_of),
     )
     return Report(tuple(lines), tables, figures, {"crossover": crossings})
 
 
 def _gb_per_s(m: Measurement) -> float:
-    return (m.per_second("moved") or 0.0) / 1e9
+    return m.per_second("moved") / 1e9
 
 
 def _best_line(copies: Sequence[Measurement]) -> str:
@@ -161,8 +147,3 @@ def _best_line(copies: Sequence[Measurement]) -> str:
     task = best.task
     threads = f", {task.threads} thread{'s' if task.threads > 1 else ''}" if task.threads else ""
     return f"{task.what}: at most {rate(best)} ({task.by}{threads}, {digits((task.size or 0) / 1e6)} MB)"
-
-
-def _crossovers(record: Record, gpu: str) -> dict[str, int | None]:
-    cpu = fastest(record.ok(what="sum", device="cpu"))
-    return {by: crossover(fastest(record.ok(what="sum", device=gpu, by=by)), cpu) for by in SUMS}

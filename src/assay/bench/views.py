@@ -1,23 +1,24 @@
 """Measurements as rows, as a table by size, as curves over the size; and two records side by side."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from assay.bench.record import Measurement, Record
 from assay.bench.statistics import Ratio, Verdict, verdict
 from assay.report import Figure, Report, Series, Table, digits, seconds
 
 Cell = Callable[[Measurement], str]
+time_of = attrgetter("median_s")  # the value of a curve
 
 
 def rate(m: Measurement) -> str:
-    """The rate that suits the task: arithmetic, samples or bytes a second."""
-    if flop := m.per_second("flop"):
-        return flops(flop)
+    """The rate that suits the task: samples, arithmetic or bytes a second."""
     if samples := m.per_second("samples"):
         return f"{samples:,.0f} samples/s"
-    moved = m.per_second("moved")
-    return f"{digits(moved / 1e9)} GB/s" if moved else ""
+    if flop := m.per_second("flop"):
+        return flops(flop)
+    return f"{digits(m.per_second('moved') / 1e9)} GB/s" if m.task.moved else ""
 
 
 def flops(rate: float) -> str:
@@ -39,30 +40,33 @@ def spread(m: Measurement) -> str:
 
 def rows(title: str, measurements: Sequence[Measurement], extra: Mapping[str, Cell] | None = None) -> Table:
     """One line a measurement; what is wrong has no time, and the reason among the notes."""
-    columns: dict[str, Cell] = {
-        "what": lambda m: m.task.what if m.task.size is None else f"{m.task.what} {m.task.size}",
-        "device": lambda m: m.task.device,
-        "threads": lambda m: str(m.task.threads or ""),
-        "precision": lambda m: m.task.precision,
-        "by": lambda m: m.task.by,
-    }
     timed: dict[str, Cell] = {"time": lambda m: seconds(m.median_s), "95 % interval": spread, "rate": rate}
     timed |= dict(extra or {})
-    lines = [
-        (
-            *(cell(m) for cell in columns.values()),
-            *(cell(m) if m.ok else "" for cell in timed.values()),
-            "; ".join(m.warnings) if m.ok else f"{m.status} ({m.reason})",
-        )
-        for m in measurements
-    ]
-    return Table(title, (*columns, *timed, "notes"), tuple(lines))
+
+    def cells(m: Measurement) -> tuple[str, ...]:
+        what = m.task.what if m.task.size is None else f"{m.task.what} {m.task.size}"
+        times = [cell(m) if m.ok else "" for cell in timed.values()]
+        notes = "; ".join(m.warnings) if m.ok else f"{m.status} ({m.reason})"
+        return what, m.task.device, str(m.task.threads or ""), m.task.precision, m.task.by, *times, notes
+
+    columns = ("what", "device", "threads", "precision", "by", *timed, "notes")
+    return Table(title, columns, tuple(map(cells, measurements)))
+
+
+def times_of(record: Record, by: str) -> Cell:
+    """The time over that of the same task in another form."""
+
+    def cell(m: Measurement) -> str:
+        base = record.ok(what=m.task.what, size=m.task.size, device=m.task.device, by=by)
+        return str(m.against(base[0])) if base else ""
+
+    return cell
 
 
 def all_rows(record: Record) -> Table:
     """Every measurement, for `table.md`."""
     table = rows("all rows", record.measurements, {"error": lambda m: str(m.check or "")})
-    return Table(table.title, table.columns, table.rows, screen=False)
+    return replace(table, screen=False)
 
 
 def labels(measurements: Sequence[Measurement]) -> list[str]:
@@ -73,37 +77,40 @@ def labels(measurements: Sequence[Measurement]) -> list[str]:
     return [" ".join(part[i] for i in differing if part[i]) or part[3] for part in parts]
 
 
+def _by_form(measurements: Sequence[Measurement]) -> dict[str, dict[int, Measurement]]:
+    """The measurements of each form by size."""
+    forms: dict[str, dict[int, Measurement]] = {}
+    for m, label in zip(measurements, labels(measurements), strict=True):
+        forms.setdefault(label, {})[m.task.size or 0] = m
+    return forms
+
+
 def pivot(title: str, measurements: Sequence[Measurement], cell: Cell, axis: str = "n") -> Table:
     """One line a size, one column a form."""
-    by_size: dict[int, dict[str, str]] = {m.task.size or 0: {} for m in measurements}
-    names = labels(measurements)
-    for m, name in zip(measurements, names, strict=True):
-        by_size[m.task.size or 0][name] = cell(m) if m.ok else "-"
-    columns = list(dict.fromkeys(names))
-    lines = [(str(size), *(row.get(c, "-") for c in columns)) for size, row in sorted(by_size.items())]
-    return Table(title, (axis, *columns), tuple(lines))
+    forms = _by_form(measurements)
+    sizes = sorted({m.task.size or 0 for m in measurements})
+    lines = [
+        (str(n), *(cell(form[n]) if n in form and form[n].ok else "-" for form in forms.values()))
+        for n in sizes
+    ]
+    return Table(title, (axis, *forms), tuple(lines))
 
 
-def curves(
-    name: str,
-    title: str,
-    x: str,
-    y: str,
-    measurements: Sequence[Measurement],
-    value: Callable[[Measurement], float],
-    marks: Mapping[str, float] | None = None,
-) -> Figure:
-    """One line a form, over the size."""
-    points: dict[str, list[tuple[float, float]]] = {}
-    for m, label in zip(measurements, labels(measurements), strict=True):
-        if m.ok:
-            points.setdefault(label, []).append((float(m.task.size or 0), value(m)))
-    series = tuple(Series(label, tuple(sorted(pairs))) for label, pairs in points.items())
-    return Figure(name, title, x, y, series, marks=marks or {})
+def curves(figure: Figure, measurements: Sequence[Measurement], y: Callable[[Measurement], float]) -> Figure:
+    """The figure with one line a form, over the size."""
+    series = [
+        Series(label, tuple((float(n), y(m)) for n, m in sorted(form.items()) if m.ok))
+        for label, form in _by_form(measurements).items()
+    ]
+    return replace(figure, series=tuple(line for line in series if line.points))
 
 
-def time_of(m: Measurement) -> float:
-    return m.median_s
+def times_figure(record: Record) -> Figure:
+    """All times, over the size where there are several, else as bars."""
+    rows, figure = record.ok(), Figure("times", f"bench={record.bench}", "size", "seconds")
+    if len({m.task.size for m in rows}) > 1:
+        return curves(figure, rows, time_of)
+    return replace(figure, bars={m.task.key: m.median_s for m in rows})
 
 
 def fastest(measurements: Sequence[Measurement]) -> dict[int, float]:
@@ -112,17 +119,9 @@ def fastest(measurements: Sequence[Measurement]) -> dict[int, float]:
     return {m.task.size or 0: m.median_s for m in ordered}
 
 
-Crossings = Mapping[str, Mapping[str, int | None]]  # GPU: way to place the data: smallest size that wins
-
-
 def crossing(ways: Mapping[str, int | None]) -> str:
     """ "in place: from 1024; moved every call: at no size"."""
     return "; ".join(f"{way}: {f'from {size}' if size else 'at no size'}" for way, size in ways.items())
-
-
-def crossing_marks(crossings: Crossings) -> dict[str, float]:
-    """Where a figure marks them."""
-    return {f"{gpu}: {way}": float(n) for gpu, ways in crossings.items() for way, n in ways.items() if n}
 
 
 @dataclass(frozen=True)
@@ -166,8 +165,4 @@ def comparison(compared: Sequence[Row], old: Record, new: Record) -> Report:
         lines.append(
             "one process a side: what differs between processes is in no interval (processes=5 measures it)"
         )
-    verdicts = [row.verdict for row in compared]
-    lines.append(
-        ", ".join(f"{verdicts.count(name)} {name}" for name in ("SAME", "FASTER", "SLOWER", "UNCLEAR"))
-    )
     return Report(tuple(lines), (Table("after against before", columns, cells),))
