@@ -227,13 +227,15 @@ def test_ctrl_c_keeps_what_is_measured() -> None:
     device = FakeDevice(interrupt_at_s=0.5)
     jobs = [job(device, 5e-3, "a"), job(device, 5e-3, "b")]
     rows: list[Measurement] = []
-    kept: list[int] = []
+    counts: list[int] = []
+
+    def count(text: str) -> None:
+        counts.append(sum(len(m.times) for m in rows))
+
     with pytest.raises(KeyboardInterrupt):
-        measure(
-            jobs, 100.0, rule=Rule(width=0.0, most=10_000), keep=lambda: kept.append(len(rows)), rows=rows
-        )
+        measure(jobs, 100.0, rule=Rule(width=0.0, most=10_000), tell=count, rows=rows)
     assert [len(m.times) > 3 for m in rows] == [True, True]
-    assert len(kept) > 3  # after every round
+    assert counts[-3:] == [counts[-1] - 2, counts[-1] - 1, counts[-1]]  # they can be kept time after time
 
 
 def test_ctrl_c_while_preparing_loses_only_the_job_in_hand() -> None:

@@ -54,7 +54,7 @@ def against_calculus(name: str, function: Function, derivative: Function, at: fl
 
 def measure(config: AutogradConfig, session: Session) -> None:
     """The checks, then the forms of a pass side by side on every device, for each batch size."""
-    model = network(config.model, config.seed)
+    model = network(config.model, config.seed).eval()
     session.details["model"] = type(model).__name__
     session.details["functions"] = [against_calculus(name, *FUNCTIONS[name]) for name in FUNCTIONS]
     session.tell("gradcheck of the model in float64")
@@ -81,10 +81,10 @@ def measure(config: AutogradConfig, session: Session) -> None:
 
 
 def gradcheck(model: nn.Module, seed: int) -> str:
-    """ "passed", or what `torch.autograd.gradcheck` has against the
-    model's gradients in its input and its parameters; in float64, dropout off."""
+    """ "passed", or what is wrong with the gradients in the input and the parameters; in float64."""
+    model = copy.deepcopy(model).double().eval()
     x = images(1, seed).double().requires_grad_()
-    parameters = dict(model.double().eval().named_parameters())
+    parameters = dict(model.named_parameters())
 
     def forward(x: Tensor, *values: Tensor) -> Tensor:
         return functional_call(model, dict(zip(parameters, values, strict=True)), (x,))
@@ -93,8 +93,6 @@ def gradcheck(model: nn.Module, seed: int) -> str:
         torch.autograd.gradcheck(forward, (x, *parameters.values()), fast_mode=True)
     except GradcheckError as error:
         return f"failed: {str(error).splitlines()[0]}"
-    finally:
-        model.float()
     return "passed"
 
 

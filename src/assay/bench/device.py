@@ -1,10 +1,6 @@
-"""A device as the bench sees it: a clock, a queue that can be drained, memory, sensors.
-
-The core measures through `Device` alone; tests/bench/fake.py has one of known delays in its place.
-"""
+"""A device as the bench sees it; tests/bench/fake.py has one of known delays in its place."""
 
 import contextlib
-import functools
 import multiprocessing
 import os
 import re
@@ -39,6 +35,9 @@ UNSUPPORTED = re.compile(
     r"\" not implemented for '|CUBLAS_STATUS_NOT_SUPPORTED|^`fused=True` requires all the params"
     r"|framework doesn't support|is not supported on MPS$"
 )
+
+
+BLAS = ThreadpoolController()  # of all libraries that are loaded, NumPy's among them
 
 
 @final
@@ -113,11 +112,10 @@ class Device:
             return Reading(others_s=busy - own, cpu_s=there)
         if self.place.type != "cuda":
             return Reading()
-        power = sensor(torch.cuda.power_draw, self.place)
         bits = int(sensor(throttle_bits, self._uuid) or 0)
         return Reading(
             clock_mhz=sensor(torch.cuda.clock_rate, self.place),
-            power_w=None if power is None else power / 1e3,
+            power_w=sensor(lambda place: torch.cuda.power_draw(place) / 1e3, self.place),
             temperature_c=sensor(torch.cuda.temperature, self.place),
             throttle=tuple(name for bit, name in THROTTLE.items() if bits & bit),
         )
@@ -182,11 +180,6 @@ def usable_threads() -> list[int]:
     return sorted({1, usable_cores(), logical})
 
 
-@functools.cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()  # looks through all loaded libraries: once
-
-
 @contextlib.contextmanager
 def setting(threads: int | None, precision: str = "float32") -> Generator[None]:
     """Torch, and the BLAS that NumPy uses, with so many threads; None leaves them. Then as before.
@@ -199,7 +192,7 @@ def setting(threads: int | None, precision: str = "float32") -> Generator[None]:
             stack.callback(setattr, backend, "fp32_precision", backend.fp32_precision)
             backend.fp32_precision = "tf32" if precision == "tf32" else "ieee"
         if threads is not None:
-            stack.enter_context(_blas().limit(limits=threads, user_api="blas"))
+            stack.enter_context(BLAS.limit(limits=threads, user_api="blas"))
             stack.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(threads)
         yield

@@ -6,7 +6,6 @@ sheets' numbers at their clocks, and the right bound at any clock that is read. 
 ordinary cores, the other formats that of tensor cores. For what is not listed no result is refused.
 """
 
-import os
 import platform
 import re
 from collections.abc import Mapping, Sequence
@@ -123,8 +122,6 @@ def environment(devices: Sequence[Device], absent: Mapping[str, str]) -> dict[st
             "cores": usable_cores(),
             "logical": usable_threads()[-1],
             "threads": torch.get_num_threads(),
-            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
-            "MKL_NUM_THREADS": os.environ.get("MKL_NUM_THREADS"),
             "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         },
         "memory": {"total_bytes": psutil.virtual_memory().total, "free_bytes": free_host_memory()},

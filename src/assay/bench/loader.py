@@ -9,10 +9,11 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 import psutil
@@ -88,12 +89,11 @@ def batches(dataset: TensorDataset, way: str, batch: int, workers: int) -> Calla
     return lambda: loader
 
 
-@final
+@dataclass(frozen=True)
 class MappedImages(IterableDataset[Tensor]):
     """Batches of grey images, shape (batch, 28, 28), from a file of bytes that is never read as a whole."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    path: Path
 
     def __iter__(self) -> Iterator[Tensor]:
         step = BATCH * SAMPLE_BYTES
@@ -106,18 +106,18 @@ class MappedImages(IterableDataset[Tensor]):
 
 
 def stream(megabytes: int, seed: int) -> dict[str, Any]:
-    """Write a file of random images, stream it once, and watch the process's memory after every batch.
-
-    `grown_bytes` is how far that rose above its start.
-    """
-    samples = max(BATCH, megabytes * 10**6 // SAMPLE_BYTES)
+    """Write a file of random images and stream it once; the process's memory rose by `grown_bytes`."""
+    blocks = max(1, megabytes * 10**6 // SAMPLE_BYTES // BATCH)
+    random, written = np.random.default_rng(seed), 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "images.bin"
-        written = _write(path, samples, seed)
+        with path.open("wb") as file:
+            for _ in range(blocks):
+                block = random.integers(0, 256, (BATCH, SAMPLE_BYTES), dtype=np.uint8)
+                written += int(block.sum())
+                block.tofile(file)
         loader = DataLoader(MappedImages(path), batch_size=None)
-        next(
-            iter(loader)
-        ).numpy().sum()  # what torch loads and reserves on first use does not belong to the stream
+        next(iter(loader)).numpy().sum()  # what is loaded on first use does not belong to the stream
         process = psutil.Process()
         before = most = process.memory_info().rss
         start, total, count = time.perf_counter(), 0, 0
@@ -128,19 +128,8 @@ def stream(megabytes: int, seed: int) -> dict[str, Any]:
             "file_bytes": path.stat().st_size,
             "grown_bytes": most - before,
             "seconds": time.perf_counter() - start,
-            "checksum_right": (total, count) == (written, samples),
+            "checksum_right": (total, count) == (written, blocks * BATCH),
         }
-
-
-def _write(path: Path, samples: int, seed: int) -> int:
-    """Random bytes in blocks; returns their sum."""
-    random, total = np.random.default_rng(seed), 0
-    with path.open("wb") as file:
-        for start in range(0, samples, BATCH):
-            block = random.integers(0, 256, (min(BATCH, samples - start), SAMPLE_BYTES), dtype=np.uint8)
-            total += int(block.sum())
-            block.tofile(file)
-    return total
 
 
 def report(record: Record) -> Report:
@@ -148,13 +137,12 @@ def report(record: Record) -> Report:
     shapes, limit = record.details["shapes"], record.details["limit_megabytes"]
     streamed = record.details["stream"]
     grown, size = in_bytes(streamed["grown_bytes"]), in_bytes(streamed["file_bytes"])
+    speed = in_bytes(streamed["file_bytes"] / streamed["seconds"])
     lines = (
         "RandomDataset(10), batch_size=4:",
         *(f"  batch {i}: features {a}, labels {b}" for i, (a, b) in enumerate(shapes, start=1)),
         f"  batches of {', '.join(str(a[0]) for a, _ in shapes)}",
-        f"streamed {size} from a memory-mapped file "
-        f"at {in_bytes(streamed['file_bytes'] / streamed['seconds'])}/s: "
-        f"memory grew by {grown} (limit {limit} MB)",
+        f"streamed {size} from a memory-mapped file at {speed}/s: memory grew by {grown} (limit {limit} MB)",
     )
     failures: list[str] = []
     if streamed["grown_bytes"] > limit * 10**6:
@@ -162,5 +150,5 @@ def report(record: Record) -> Report:
     if not streamed["checksum_right"]:
         failures.append("streaming gave other bytes than were written")
     title = "samples/s by batch size"
-    speed = pivot(title, record.measurements, lambda m: rate(m).removesuffix(" samples/s"), "batch")
-    return Report(lines, (speed,), failures=tuple(failures))
+    table = pivot(title, record.measurements, lambda m: rate(m).removesuffix(" samples/s"), "batch")
+    return Report(lines, (table,), failures=tuple(failures))

@@ -21,7 +21,7 @@ from assay.bench.device import Device
 from assay.bench.hardware import environment
 from assay.bench.record import Record, load, save
 from assay.bench.session import Session
-from assay.bench.views import all_rows, compared_rows, comparison, times_figure
+from assay.bench.views import compared_rows, comparison, complete
 from assay.config.schema import BenchConfig
 from assay.errors import Interrupted, RunFailed, UserError
 from assay.report import Report, show
@@ -54,10 +54,10 @@ def main(config: BenchConfig, overrides: Sequence[str]) -> None:
             for _ in range(config.processes):
                 record = (_measured if config.processes == 1 else _in_fresh_process)(config, record, path)
     except Interrupted:
-        if not path.exists():
+        if path.exists():
+            _publish(dataclasses.replace(load(path, "report"), status="interrupted"), path, screen)
+        else:
             print("interrupted before anything was measured", file=sys.stderr)
-            raise
-        _publish(dataclasses.replace(load(path, "report"), status="interrupted"), path, screen)
         raise
     except (UserError, RunFailed):
         raise
@@ -91,7 +91,6 @@ def _in_fresh_process(config: BenchConfig, record: Record, path: Path) -> Record
 
 
 def _bug(error: Exception, path: Path) -> RunFailed:
-    """The failure that a person sees, with the traceback kept in the folder."""
     (path / "log.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
     return RunFailed(f"failed: {type(error).__name__}: {error}\nthe traceback is in {path / 'log.txt'}")
 
@@ -100,12 +99,7 @@ def _publish(record: Record, path: Path, screen: Console) -> None:
     """Save the record, derive tables and figures from it, save and show them. Raises `RunFailed`."""
     save(record, path)
     try:
-        report = bench_of(record.bench).report(record)
-        tables, figures = (*report.tables, all_rows(record)), report.figures or (times_figure(record),)
-        report = dataclasses.replace(report, tables=tables, figures=figures)
-        if loaded := sum(any("under load" in text for text in m.warnings) for m in record.ok()):
-            line = f"{loaded} rows were measured under load: their times are not to be relied on"
-            report = dataclasses.replace(report, lines=(*report.lines, line))
+        report = complete(bench_of(record.bench).report(record), record)
         save(record, path, summary=report.summary, lines=report.lines, failures=report.failures)
         save_report(report, path, f"bench={record.bench}")
     except Exception as error:

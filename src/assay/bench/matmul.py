@@ -1,8 +1,7 @@
-"""`bench=matmul`: one product of two n x n matrices, C = A B, on every device, in every number format.
+"""`bench=matmul`: one product of two n x n matrices, on every device, in every number format.
 
-A product is 2 n^3 operations. The entries are normal: zeros and other predictable data make a GPU switch
-fewer transistors and run up to 15 % faster. Sizes are measured from small to large, so that each predicts the
-time of the next; the largest is the headline and gets all the time that is left.
+The entries are normal: zeros and other predictable data make a GPU switch fewer transistors and run up to 15
+% faster. Small sizes come first, as each predicts the time of the next; the largest gets all the time left.
 """
 
 import time
@@ -88,9 +87,8 @@ class Inputs:
 def error_limit(precision: str, size: int) -> float:
     """The largest relative Frobenius error that is right for normal entries.
 
-    Rounding the entries to fewer bits costs about half the spacing, whatever the size; adding in float32
-    costs at most its unit roundoff times the root of the size. Twice their sum is allowed: TF32 stands 60
-    times above.
+    Rounding the entries to fewer bits costs about half the spacing; adding in float32 costs at most its unit
+    roundoff times the root of the size. Twice their sum is allowed: TF32 stands 60 times above.
     """
     rounding = 0.0 if precision == "float32" else SPACING[precision] / 2
     accumulation = SPACING["float32"] / 2 * size**0.5

@@ -63,14 +63,12 @@ def measure(
     seed: int = 0,
     rule: Rule | None = None,
     tell: Callable[[str], None] = lambda text: None,
-    keep: Callable[[], None] = lambda: None,
     rows: list[Measurement] | None = None,
 ) -> list[Measurement]:
     """Time the jobs side by side until `deadline` on their devices' clocks; one measurement each, in order.
 
-    The measurements are added to `rows`, or go on with those of the same tasks that an earlier process left
-    there. `keep` is called whenever there is more in them. Earlier jobs come first where the time does not
-    suffice for all.
+    They are added to `rows`, or go on with those of the same tasks that an earlier process left there. `tell`
+    gets the task before each of its times. Earlier jobs come first where the time does not suffice for all.
     """
     rule, rows = rule or Rule(), [] if rows is None else rows
     earlier = {row.task: row for row in rows}
@@ -104,7 +102,6 @@ def measure(
         measured.append(row)
         if row is new:
             rows.append(row)
-        keep()
     order = random.Random(seed)
     while active:
         order.shuffle(active)
@@ -114,7 +111,6 @@ def measure(
                 timed.take(rule, warm=len(active) == 1)
             if not timed.fits(deadline) or timed.done(rule):
                 active.remove(timed)
-        keep()
     return measured
 
 
@@ -233,14 +229,11 @@ def _warm_up(job: Job, call: Call, cold: float, deadline: float, rule: Rule) -> 
 
 
 def _time(job: Job, call: Call, calls: int) -> tuple[float, float | None, Any]:
-    """Seconds for so many calls by the wall clock, and by the device's own where it has one; the last result.
-
-    Of calls that wait for the device each, only the wall clock sees all.
-    """
+    """Seconds of so many calls by the wall clock, by the device's own where there is one; the last result."""
     device, output = job.device, None
     device.synchronize()
     start = device.now()
-    first = None if job.alone else device.mark()
+    first = None if job.alone else device.mark()  # of calls that wait each, only the wall clock sees all
     for _ in range(calls):
         output = call()
         if job.alone:

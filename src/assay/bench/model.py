@@ -1,8 +1,7 @@
 """`bench=model`: layers, shapes, parameters and FLOP of the configured network, and how fast it answers.
 
 Latency is the time of one forward pass whose end is waited for. On a GPU, passes that are queued one behind
-the other give more samples a second: that is its throughput, a row of its own. The class is timed against
-`nn.Sequential` of the same layers, where those in a row give the same output.
+the other give more samples a second: that is its throughput, a row of its own.
 """
 
 import copy
@@ -51,9 +50,8 @@ def memory(model: nn.Module, batch: int) -> int:
 def measure(config: ModelConfig, session: Session) -> None:
     """The layers once, then class and Sequential side by side on every device, for each batch size."""
     model = network(config.model, config.seed).eval()
-    forms, chain = {"class": model}, sequential(model)
-    if chain is not None:
-        forms["Sequential"] = chain
+    chain = sequential(model)
+    forms = {"class": model} | ({"Sequential": chain} if chain is not None else {})
     parts = layers(model)
     session.details |= {"model": type(model).__name__, "layers": parts, "shapes": lesson_shapes(model)}
     session.details["sequential"] = chain is not None
@@ -81,17 +79,10 @@ def measure(config: ModelConfig, session: Session) -> None:
 
 
 def _forward(model: nn.Module, x: Tensor, device: Device) -> Callable[[], Tensor]:
-    model, there = copy.deepcopy(model).to(device.place), x.to(device.place)
-
-    def forward() -> Tensor:
-        with torch.inference_mode():
-            return model(there)
-
-    return forward
+    return torch.inference_mode()(partial(copy.deepcopy(model).to(device.place), x.to(device.place)))
 
 
 def _check(model: nn.Module, x: Tensor, output: Tensor) -> Check:
-    """The logits of the first samples against the same network in float64."""
     with torch.inference_mode():
         right = copy.deepcopy(model).double()(x[:64].double())
         error = float((output[:64].cpu().double() - right).norm() / right.norm())

@@ -1,7 +1,4 @@
-"""What was measured: tasks with their raw times, and `result.json`, which keeps them.
-
-That file is the record; everything else that a bench says is derived from it.
-"""
+"""What was measured; `result.json` keeps it, and everything else that a bench says is derived from it."""
 
 import json
 import math
@@ -138,10 +135,9 @@ class Measurement:
 
     @property
     def of_limit(self) -> float | None:
-        """The rate as a share of the device's largest; None where that is unknown.
+        """The rate as a share of the device's largest, which a higher clock than the limit's raises.
 
-        A higher clock than the limit's raises it. A lower one does not lower it: the clock is read after the
-        work, when it may have fallen already.
+        A lower one does not lower it: the clock is read after the work, when it may have fallen already.
         """
         if self.limit is None:
             return None

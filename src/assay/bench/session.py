@@ -34,22 +34,20 @@ class Session:
         return max(0.0, self._deadline - time.perf_counter())
 
     def tell(self, text: str) -> None:
-        """Say what is being done now."""
+        """Say what is done next; what is measured so far is saved now and then."""
         self.show(f"at most {self.left:.0f} s left  {text}")
+        if self.record.measurements and time.perf_counter() > self._saved + SAVE_EVERY_S:
+            self.save(self.record)
+            self._saved = time.perf_counter()
 
     def measure(self, jobs: Sequence[Job], seconds: float, rule: Rule | None = None) -> None:
         """Time the jobs side by side, within so many seconds of those that are left."""
         end, rows = min(self._deadline, time.perf_counter() + seconds), self.record.measurements
         try:
-            measure(jobs, end, self.seed, rule or self.rule, self.tell, self._keep, rows)
+            measure(jobs, end, self.seed, rule or self.rule, self.tell, rows)
         finally:  # also at Ctrl-C, and where a bug ends the bench
             if rows:
                 self.save(self.record)
-
-    def _keep(self) -> None:
-        if time.perf_counter() > self._saved + SAVE_EVERY_S:
-            self.save(self.record)
-            self._saved = time.perf_counter()
 
     def measure_each(
         self, groups: Iterable[Callable[[], Sequence[Job]]], rule: Rule | None = None, share: float = 1.0

@@ -127,8 +127,7 @@ def verdict(change: Ratio) -> Verdict:
 def crossover(ours: Mapping[int, float], theirs: Mapping[int, float]) -> int | None:
     """The smallest size from which our time is less at all larger sizes that both have; None if at none.
 
-    The definition of GPU-BLOB (Performance Modeling, Benchmarking and Simulation 2024): one lucky small size
-    is no crossover.
+    As GPU-BLOB defines it (PMBS 2024): one lucky small size is no crossover.
     """
     smallest: int | None = None
     for size in sorted(ours.keys() & theirs.keys(), reverse=True):

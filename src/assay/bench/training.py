@@ -231,16 +231,23 @@ def _splits(config: TrainConfig) -> tuple[Sequence[Tensor], TensorBatches]:
 
 
 def _start(config: TrainConfig) -> tuple[nn.Module, Optimizer]:
-    """The network with the weights that a run with this seed begins with, and its optimizer."""
     model = network(config.model, config.seed)
     return model, build(config.optimizer, "optimizer", params=model.parameters())
 
 
 def report(record: Record) -> Report:
-    """Assay's two ratios first."""
+    """Assay's two ratios first; they are those within the rounds."""
+
+    def times_bare(m: Measurement, part: str) -> str:
+        base = record.ok(what=m.task.what, size=m.task.size, by="bare")
+        if not base:
+            return ""
+        ours, theirs = (one.times if part == "fit" else one.parts_s[part] for one in (m, base[0]))
+        return str(paired_ratio(ours, theirs))
+
     lines: list[str] = []
     for m, part in product(record.ok(by="assay"), PARTS):
-        if ratio := _times_bare(m, part, record):
+        if ratio := times_bare(m, part):
             case = f"{m.task.what.removeprefix('fit ')}, batch {m.task.size}"
             lines.append(f"{case}: {PARTS[part]} takes {ratio} times the bare loop's")
     different = dict.fromkeys(record.details["different_weights"])
@@ -250,18 +257,9 @@ def report(record: Record) -> Report:
     extra: dict[str, Cell] = {
         "an epoch": lambda m: seconds(median(m.parts_s["epoch"])),
         "a step": lambda m: seconds(median(m.parts_s["epoch"]) / -(-TRAIN_SAMPLES // (m.task.size or 1))),
-        "epoch, times bare": lambda m: _times_bare(m, "epoch", record),
-        "fit, times bare": lambda m: _times_bare(m, "fit", record),
+        "epoch, times bare": lambda m: times_bare(m, "epoch"),
+        "fit, times bare": lambda m: times_bare(m, "fit"),
     }
     table = rows(f"training, {record.details['epochs']} epochs a time", record.measurements, extra)
     failures = tuple(f"{case}: Assay and the bare loop end in different weights" for case in different)
     return Report(tuple(lines), (table,), failures=failures)
-
-
-def _times_bare(m: Measurement, part: str, record: Record) -> str:
-    """The ratio to the bare loop within the rounds, with its interval; nothing without a bare loop."""
-    base = record.ok(what=m.task.what, size=m.task.size, by="bare")
-    if not base:
-        return ""
-    ours, theirs = (one.times if part == "fit" else one.parts_s[part] for one in (m, base[0]))
-    return str(paired_ratio(ours, theirs))

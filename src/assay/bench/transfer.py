@@ -14,12 +14,12 @@ from torch import Tensor
 from assay.bench.device import Device
 from assay.bench.hardware import peaks_of
 from assay.bench.measure import Job
-from assay.bench.record import Check, Limit, Measurement, Record, Task
+from assay.bench.record import Check, Measurement, Record, Task
 from assay.bench.session import Session
 from assay.bench.statistics import crossover
 from assay.bench.views import crossing, curves, fastest, pivot, rate, time_of
 from assay.config.schema import TransferConfig
-from assay.report import Figure, Report, digits, seconds
+from assay.report import Figure, Report, in_bytes, seconds
 
 BEYOND_CACHES = 256e6  # bytes from which on a block is in no cache, so that the memory's peak is a bound
 DRAWN = 2**20  # normal numbers that are drawn; larger blocks repeat them
@@ -46,10 +46,6 @@ def block(size: int, seed: int) -> Tensor:
     return drawn.repeat(-(-count // len(drawn)))[:count].contiguous()
 
 
-def _memory_limit(device: Device, size: float) -> Limit | None:
-    return peaks_of(device).get("memory") if size >= BEYOND_CACHES else None
-
-
 def copy_jobs(size: int, places: Places, seed: int) -> list[Job]:
     """Copying a block of so many bytes within each memory, and between them."""
 
@@ -57,7 +53,7 @@ def copy_jobs(size: int, places: Places, seed: int) -> list[Job]:
         within = what in ("host copy", "device copy")
         moved = 2.0 * size if within else float(size)  # within one memory each byte is read and written
         task = Task(what, by, device.name, threads=threads, size=size, moved=moved)
-        limit = _memory_limit(device, size) if within else None
+        limit = peaks_of(device).get("memory") if within and size >= BEYOND_CACHES else None
         copier, check = partial(_copier, what, by, device, size, seed), partial(same, size=size, seed=seed)
         return Job(task, device, copier, 2 * size, check=check, limit=limit)
 
@@ -107,7 +103,7 @@ def sum_jobs(size: int, places: Places, seed: int) -> list[Job]:
 
     def job(by: str, device: Device, threads: int | None) -> Job:
         task = Task("sum", by, device.name, threads=threads, size=size, moved=float(memory))
-        limit = _memory_limit(device, memory) if by == "in place" else None
+        limit = peaks_of(device).get("memory") if by == "in place" and memory >= BEYOND_CACHES else None
         return Job(task, device, partial(prepare, device, by), memory, check=check, limit=limit)
 
     return [job(by, *place) for place in places for by in SUMS if by == "in place" or place[0].name != "cpu"]
@@ -144,6 +140,4 @@ def _gb_per_s(m: Measurement) -> float:
 
 def _best_line(copies: Sequence[Measurement]) -> str:
     best = max(copies, key=_gb_per_s)
-    task = best.task
-    threads = f", {task.threads} thread{'s' if task.threads > 1 else ''}" if task.threads else ""
-    return f"{task.what}: at most {rate(best)} ({task.by}{threads}, {digits((task.size or 0) / 1e6)} MB)"
+    return f"{best.task.what}: at most {rate(best)} ({best.task.by}, {in_bytes(best.task.size or 0)})"

@@ -63,12 +63,6 @@ def times_of(record: Record, by: str) -> Cell:
     return cell
 
 
-def all_rows(record: Record) -> Table:
-    """Every measurement, for `table.md`."""
-    table = rows("all rows", record.measurements, {"error": lambda m: str(m.check or "")})
-    return replace(table, screen=False)
-
-
 def labels(measurements: Sequence[Measurement]) -> list[str]:
     """For each measurement, the parts of its task, size apart, that tell it from the others."""
     tasks = [m.task for m in measurements]
@@ -78,7 +72,6 @@ def labels(measurements: Sequence[Measurement]) -> list[str]:
 
 
 def _by_form(measurements: Sequence[Measurement]) -> dict[str, dict[int, Measurement]]:
-    """The measurements of each form by size."""
     forms: dict[str, dict[int, Measurement]] = {}
     for m, label in zip(measurements, labels(measurements), strict=True):
         forms.setdefault(label, {})[m.task.size or 0] = m
@@ -105,12 +98,21 @@ def curves(figure: Figure, measurements: Sequence[Measurement], y: Callable[[Mea
     return replace(figure, series=tuple(line for line in series if line.points))
 
 
-def times_figure(record: Record) -> Figure:
-    """All times, over the size where there are several, else as bars."""
-    rows, figure = record.ok(), Figure("times", f"bench={record.bench}", "size", "seconds")
-    if len({m.task.size for m in rows}) > 1:
-        return curves(figure, rows, time_of)
-    return replace(figure, bars={m.task.key: m.median_s for m in rows})
+def complete(report: Report, record: Record) -> Report:
+    """The report with what every bench has: all rows in `table.md`, and a figure where there is none."""
+    table = replace(
+        rows("all rows", record.measurements, {"error": lambda m: str(m.check or "")}), screen=False
+    )
+    good, figure = record.ok(), Figure("times", f"bench={record.bench}", "size", "seconds")
+    if len({m.task.size for m in good}) > 1:
+        figure = curves(figure, good, time_of)
+    else:
+        figure = replace(figure, bars={m.task.key: m.median_s for m in good})
+    lines = report.lines
+    if loaded := sum("under load" in " ".join(m.warnings) for m in good):
+        lines += (f"{loaded} rows were measured under load: their times are not to be relied on",)
+    tables, figures = (*report.tables, table), report.figures or (figure,)
+    return replace(report, lines=lines, tables=tables, figures=figures)
 
 
 def fastest(measurements: Sequence[Measurement]) -> dict[int, float]:
