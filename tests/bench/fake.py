@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 
+from assay.bench.device import Device
 from assay.bench.measure import Job
 from assay.bench.record import Reading, Task
 
@@ -104,4 +105,4 @@ def job(device: FakeDevice, seconds: float | Callable[[], float], name: str = "w
         device.work(seconds() if callable(seconds) else seconds)
 
     task = Task("matmul", name, device.name, size=1000, flop=2e9)
-    return Job(task, device, prepare=lambda: call, **more)
+    return Job(task, cast(Device, device), prepare=lambda: call, **more)

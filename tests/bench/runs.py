@@ -1,15 +1,16 @@
 """Benches as a test runs them: the overrides that a user types, on devices that the test gives."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
-from assay.bench.device import Cpu, Device
+from assay.bench.device import Device
 from assay.bench.main import bench_of
 from assay.bench.measure import Rule
 from assay.bench.record import Record
 from assay.bench.session import Session
 from assay.config.load import load
 from assay.report import Report
+from tests.bench.fake import FakeDevice
 
 QUICK = Rule(least=3, most=6, sample_s=2e-4, warm_s=0.01)  # a few times are enough to see that there are any
 
@@ -22,12 +23,12 @@ def config(bench: str, *overrides: str) -> Any:
 def run(
     bench: str,
     *overrides: str,
-    devices: Sequence[Device] | None = None,
+    devices: Sequence[Device | FakeDevice] | None = None,
     environment: Mapping[str, Any] | None = None,
 ) -> tuple[Record, Report]:
     """The record and the report of one bench, with nothing written."""
     chosen = config(bench, *overrides)
-    used = devices or [Cpu()]
+    used = cast(Sequence[Device], devices or [Device("cpu")])
     around = {"devices": {device.name: device.title for device in used}, **(environment or {})}
     session = Session(used, Record(environment=around), chosen.seconds, chosen.seed, rule=QUICK)
     bench_of(bench).measure(chosen, session)

@@ -11,9 +11,9 @@ import pytest
 from torch.utils import benchmark
 
 from assay.bench import matmul
-from assay.bench.device import Cpu
+from assay.bench.device import Device
 from assay.bench.measure import measure
-from assay.bench.session import load
+from assay.bench.record import load
 from assay.bench.views import compared_rows
 from assay.config.explain import PROJECT
 
@@ -24,7 +24,7 @@ SLOWER_BY_A_FIFTH = "model.width=1536"  # of a network whose time is its matrix 
 def agreement(threads: int, turns: int) -> float:
     """Our median time of a product over that of `torch.utils.benchmark`, taken in turn."""
     inputs = matmul.Inputs(SIZE, seed=0)
-    job = matmul.product_job(inputs, Cpu(), "float32", "torch", threads)
+    job = matmul.product_job(inputs, Device("cpu"), "float32", "torch", threads)
     a, b = inputs.matrices
     timer = benchmark.Timer("a @ b", globals={"a": a, "b": b}, num_threads=threads)
     ours: list[float] = []

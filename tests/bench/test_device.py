@@ -12,14 +12,12 @@ import torch
 
 from assay.bench.device import (
     THROTTLE,
-    Cpu,
-    cpu_threads,
+    Device,
     free_host_memory,
     is_out_of_memory,
     is_unsupported,
-    matmul_precision,
-    read_one,
     sensor,
+    setting,
     throttle_bits,
     usable_threads,
 )
@@ -32,18 +30,18 @@ def test_threads_are_set_for_torch_and_for_numpys_blas_and_put_back() -> None:
         return {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
 
     before = torch.get_num_threads(), blas()
-    with cpu_threads(1):
+    with setting(1):
         assert torch.get_num_threads() == 1 and blas() == {1}
     assert (torch.get_num_threads(), blas()) == before
-    with cpu_threads(None):
+    with setting(None):
         assert (torch.get_num_threads(), blas()) == before
 
 
 def test_precision_is_set_and_put_back() -> None:
     before = torch.backends.cuda.matmul.fp32_precision
-    with matmul_precision("tf32"):
+    with setting(None, "tf32"):
         assert torch.backends.cuda.matmul.fp32_precision == "tf32"
-    with matmul_precision("bfloat16"):
+    with setting(None, "bfloat16"):
         assert torch.backends.cuda.matmul.fp32_precision == "ieee"
     assert torch.backends.cuda.matmul.fp32_precision == before
 
@@ -69,11 +67,11 @@ def test_a_format_that_torch_lacks_is_known() -> None:
 
 def test_one_value_is_read_of_any_output() -> None:
     for output in (torch.ones(3, 3), np.ones((3, 3)), (torch.ones(2), None), [np.ones(1)], torch.tensor(1.0)):
-        read_one(output)
+        Device("cpu").read(output)
 
 
 def test_the_host_is_a_device() -> None:
-    cpu = Cpu()
+    cpu = Device("cpu")
     assert cpu.now() <= cpu.now()
     assert cpu.mark() is None
     assert 0 < cpu.free_memory() <= free_host_memory() * 1.1
@@ -115,7 +113,7 @@ def test_a_sensor_that_is_not_there_is_none_and_a_bug_is_a_bug(monkeypatch: pyte
 
 def test_other_programs_on_this_machine_are_seen() -> None:
     code = "import time; t = time.time()\nwhile time.time() < t + 20: pass"
-    cpu = Cpu()
+    cpu = Device("cpu")
     with subprocess.Popen([sys.executable, "-c", code]) as other:
         deadline = time.perf_counter() + 30  # of CPU time that a crowded machine may take to give it
         others_s = 0.0

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from assay.bench.device import Cpu
+from assay.bench.device import Device
 from assay.bench.main import bench_of
 from assay.bench.record import Record
 from assay.bench.session import Session
@@ -21,7 +21,7 @@ def test_the_example_measures_checks_and_reports(monkeypatch: pytest.MonkeyPatch
     module = types.ModuleType("assay.bench.softmax")
     exec(code, module.__dict__)
     monkeypatch.setitem(sys.modules, "assay.bench.softmax", module)
-    session = Session([Cpu()], Record(), seconds=30, seed=0, rule=QUICK)
+    session = Session([Device("cpu")], Record(), seconds=30, seed=0, rule=QUICK)
     bench_of("softmax").measure(SimpleNamespace(sizes=(16, 64)), session)
     rows = session.record.ok()
     assert [m.task.size for m in rows] == [16, 64] and all(m.check and m.check.right for m in rows)

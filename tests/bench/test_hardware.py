@@ -1,21 +1,12 @@
 """What devices can do at most, and the record of what a time depends on."""
 
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from assay.bench.device import Cpu
-from assay.bench.hardware import (
-    CpuProbes,
-    Peak,
-    apple_peak,
-    cpu_peak,
-    environment,
-    numpy_blas,
-    nvidia_peak,
-    peak_of,
-    torch_blas,
-)
+from assay.bench.device import Device
+from assay.bench.hardware import cpu_peaks, environment, nvidia_peaks, peaks_of
 from tests.bench.fake import FakeDevice
 from tests.bench.runs import cells, run
 
@@ -67,42 +58,33 @@ def test_at_the_clock_of_its_data_sheet_a_gpu_has_the_data_sheets_rates(
     tflops: float,
     gb_per_s: float,
 ) -> None:
-    peak = nvidia_peak(properties(name, capability, count, mhz, memory))
-    arithmetic, moving = peak.arithmetic(precision), peak.memory()
-    assert arithmetic is not None and arithmetic.bound and arithmetic.clock_mhz == mhz
+    peaks = nvidia_peaks(properties(name, capability, count, mhz, memory))
+    arithmetic, moving = peaks[precision], peaks["memory"]
+    assert arithmetic.bound and arithmetic.clock_mhz == mhz
     assert arithmetic.rate / 1e12 == pytest.approx(tflops, rel=0.02)
-    assert moving is not None and moving.rate / 1e9 == pytest.approx(gb_per_s, rel=0.03)
-
-
-@pytest.mark.parametrize("title", ["Apple M1", "Apple M2 Max", "Apple M3 Max", "Apple M4", "Apple M4 Max"])
-def test_an_apple_gpu_is_listed_as_an_estimate(title: str) -> None:
-    limit = apple_peak(title).arithmetic("float32")
-    assert limit is not None and not limit.bound
+    assert moving.rate / 1e9 == pytest.approx(gb_per_s, rel=0.03)
 
 
 def test_any_other_gpu_is_unknown() -> None:
-    assert nvidia_peak(properties("NVIDIA of 2040", (99, 0), 1, 1, (1, 1))) == Peak()
-    assert peak_of(FakeDevice()) == Peak()
-    assert Peak().arithmetic("float32") is None and Peak().memory() is None
+    assert nvidia_peaks(properties("NVIDIA of 2040", (99, 0), 1, 1, (1, 1))) == {}
+    assert peaks_of(cast(Device, FakeDevice())) == {}
 
 
 def test_a_cpu_peak_is_cores_times_clock_times_width() -> None:
-    avx2 = CpuProbes(frozenset({"avx2", "fma"}), max_mhz=5000.0, listed_mhz=3000.0)
-    limit = cpu_peak(avx2, 8).arithmetic("float32")
-    assert limit is not None and limit.bound
+    limit = cpu_peaks(["avx2", "fma"], 5000.0, True, 8)["float32"]
+    assert limit.bound
     assert limit.rate == pytest.approx(8 * 5e9 * 32)
-    avx512 = CpuProbes(frozenset({"avx2", "fma", "avx512f"}), None, listed_mhz=2600.0)
-    estimate = cpu_peak(avx512, 2).arithmetic("float32")
-    assert estimate is not None and not estimate.bound  # a boosting core may pass the listed clock
+    estimate = cpu_peaks(["avx2", "fma", "avx512f"], 2600.0, False, 2)["float32"]
+    assert not estimate.bound  # a boosting core may pass the listed clock
     assert estimate.rate == pytest.approx(2 * 2.6e9 * 64)
 
 
 def test_a_cpu_that_cannot_be_read_is_unknown() -> None:
-    assert cpu_peak(CpuProbes(), 8) == Peak()
+    assert cpu_peaks([], None, False, 8) == {}
 
 
 def test_the_record_holds_what_a_time_depends_on() -> None:
-    found = environment([Cpu()], NO_GPU)
+    found = environment([Device("cpu")], NO_GPU)
     assert found["cpu"]["cores"] >= 1 and found["cpu"]["threads"] >= 1
     assert found["memory"]["free_bytes"] > 0
     assert found["versions"]["torch"] and found["git"] is not None and found["command"]
@@ -110,11 +92,11 @@ def test_the_record_holds_what_a_time_depends_on() -> None:
 
 
 def test_the_libraries_that_multiply_are_named() -> None:
-    assert torch_blas() != "unknown"
-    assert "threads" in numpy_blas()
+    blas = environment([], NO_GPU)["blas"]
+    assert blas["torch"] and "threads" in blas["numpy"]
 
 
 def test_the_doctor_lists_them_and_says_why_there_is_no_gpu() -> None:
-    _, report = run("hardware", environment=environment([Cpu()], NO_GPU))
+    _, report = run("hardware", environment=environment([Device("cpu")], NO_GPU))
     assert {"CPU", "memory", "BLAS", "torch"} <= set(cells(report, "hardware", "what"))
     assert report.lines == ("no GPU: this machine has no NVIDIA GPU",)

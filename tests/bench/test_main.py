@@ -14,8 +14,7 @@ import torch
 
 from assay.bench import main as command
 from assay.bench.main import choose, main, new_folder, raise_failures
-from assay.bench.record import Measurement, Record, Task
-from assay.bench.session import load, save
+from assay.bench.record import Measurement, Record, Task, load, save
 from assay.config.explain import PROJECT
 from assay.config.load import load as load_config
 from assay.errors import RunFailed, UserError
@@ -98,13 +97,13 @@ def test_two_benches_of_the_same_second_have_two_folders(tmp_path: Path) -> None
 
 def test_a_refused_result_or_a_failed_claim_is_exit_code_1() -> None:
     task = Task("matmul", "torch", "cpu")
-    good = Measurement(task, wall_s=(1.0,))
+    good = Measurement(task, wall_s=[1.0])
     skipped, invalid = Measurement(task, "skipped", "no time"), Measurement(task, "invalid", "wrong result")
-    raise_failures(Record((good, skipped)), Report())
+    raise_failures(Record([good, skipped]), Report())
     with pytest.raises(RunFailed, match="wrong result"):
-        raise_failures(Record((good, invalid)), Report())
+        raise_failures(Record([good, invalid]), Report())
     with pytest.raises(RunFailed, match="gradcheck failed"):
-        raise_failures(Record((good,)), Report(failures=("gradcheck failed",)))
+        raise_failures(Record([good]), Report(failures=("gradcheck failed",)))
 
 
 def until(true: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
@@ -223,7 +222,7 @@ def test_it_imports_no_lightning(tmp_path: Path) -> None:
 
 
 def written(folder: Path, *measurements: Measurement, **around: object) -> Path:
-    save(Record(measurements, environment=AROUND | around, bench="matmul"), folder)
+    save(Record(list(measurements), environment=AROUND | around, bench="matmul"), folder)
     return folder
 
 

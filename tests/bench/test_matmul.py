@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from assay.bench import matmul
-from assay.bench.device import Cpu
+from assay.bench.device import Device
 from assay.bench.matmul import Inputs, crossovers, error_limit, speedups
 from assay.bench.record import Measurement, Record, Task
 from tests.bench.fake import HostAsGpu
@@ -80,7 +80,7 @@ def test_numpy_and_half_formats_run_at_every_thread_count() -> None:
 
 def test_with_a_gpu_every_branch_runs() -> None:
     words = ("sizes=[16,64]", "seconds=60", "threads=[1,2]", "sustained_seconds=0")
-    record, report = run("matmul", *words, devices=[Cpu(), HostAsGpu()])
+    record, report = run("matmul", *words, devices=[Device("cpu"), HostAsGpu()])
     forms = {(m.task.by, m.task.precision) for m in record.all(device="cuda:0")}
     assert {("torch", "float32"), ("torch, moved", "float32"), ("torch", "tf32")} <= forms
     assert all(m.event_s for m in record.ok(device="cuda:0"))
@@ -93,7 +93,7 @@ def test_with_a_gpu_every_branch_runs() -> None:
 
 def test_a_size_that_does_not_fit_is_skipped_with_the_numbers() -> None:
     words = ("sizes=[16,256]", "seconds=60", "dtypes=[float32]", "threads=1", "sustained_seconds=0")
-    record, _ = run("matmul", *words, devices=[Cpu(), HostAsGpu(memory=500_000)])
+    record, _ = run("matmul", *words, devices=[Device("cpu"), HostAsGpu(memory=500_000)])
     skipped = record.all(device="cuda:0", size=256, by="torch")
     assert [m.reason for m in skipped] == ["needs 786 kB, free 500 kB"]
     assert record.ok(device="cpu", size=256)
@@ -113,7 +113,7 @@ def timed(
     device: str, size: int, seconds: float, by: str = "torch", threads: int | None = None
 ) -> Measurement:
     task = Task("matmul", by, device, threads=threads, size=size, flop=2.0 * size**3)
-    return Measurement(task, wall_s=(seconds,) * 6)
+    return Measurement(task, wall_s=[seconds] * 6)
 
 
 def test_speedups_name_what_they_are_against() -> None:
@@ -140,5 +140,5 @@ def test_the_crossover_is_told_for_three_places_of_the_data() -> None:
     rows = [timed("cpu", n, float(n), threads=2) for n in (1, 2, 4, 8, 16)]
     rows += [timed("cuda:0", n, 3.0) for n in (1, 2, 4, 8, 16)]
     rows += [timed("cuda:0", n, 12.9, "torch, moved") for n in (1, 2, 4, 8, 16)]
-    found = crossovers(Record(tuple(rows)), "cuda:0")
+    found = crossovers(Record(rows), "cuda:0")
     assert found == {"kernel only": 4, "moved once for 10 products": 4, "moved every call": 16}

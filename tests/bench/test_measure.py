@@ -1,16 +1,16 @@
 """The core against a device whose truth is known."""
 
-import json
 import math
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from assay.bench.measure import Rule, measure
-from assay.bench.record import Check, Limit, Measurement, Reading, Task, from_json, to_json
+from assay.bench.record import Check, Limit, Measurement, Reading, Record, Task, load, save
 from tests.bench.fake import LAUNCH_S, FakeDevice, job
 
 
@@ -19,13 +19,18 @@ def only(measurements: list[Measurement]) -> Measurement:
     return measurements[0]
 
 
+def read_back(measurement: Measurement, folder: Path) -> Measurement:
+    save(Record([measurement], bench="matmul"), folder)
+    return load(folder, "report").measurements[0]
+
+
 def test_a_known_delay_is_found_by_both_clocks() -> None:
     found = only(measure([job(FakeDevice(), 5e-3)], deadline=10.0))
     assert found.status == "ok"
     assert found.median_s == pytest.approx(5e-3, rel=1e-3)
     assert found.event_s and found.times == found.event_s
     assert found.wall_s[0] == pytest.approx(5e-3, rel=2e-3)
-    assert found.tflops == pytest.approx(2e9 / 5e-3 / 1e12, rel=1e-3)
+    assert found.per_second("flop") == pytest.approx(2e9 / 5e-3, rel=1e-3)
     assert found.warnings == ()
 
 
@@ -58,7 +63,7 @@ def test_a_missing_synchronize_is_caught_and_named() -> None:
     found = only(measure([job(FakeDevice(synchronizes=False), 5e-3)], deadline=10.0))
     assert found.status == "invalid"
     assert "missing synchronize" in found.reason
-    assert found.times == ()
+    assert found.times == []
 
 
 def test_a_host_that_is_late_once_is_not_accused() -> None:
@@ -140,15 +145,15 @@ def test_any_other_error_is_a_bug_and_rises() -> None:
         measure([job(FakeDevice(), break_down)], deadline=10.0)
 
 
-def test_a_wrong_product_has_no_time() -> None:
+def test_a_wrong_product_has_no_time(tmp_path: Path) -> None:
     wrong = job(FakeDevice(), 1e-3, check=lambda output: Check(0.3, 1e-5))
     found = only(measure([wrong], deadline=10.0))
     assert found.status == "invalid"
     assert found.reason == "wrong result: error 3.0e-01 against float64, at most 1.0e-05 is right"
-    assert found.times == ()
+    assert found.times == []
     missing = only(measure([job(FakeDevice(), 1e-3, check=lambda output: Check.of(math.nan, 1e-5))], 10.0))
     assert missing.reason.startswith("wrong result: error not finite")
-    assert from_json(json.loads(json.dumps(to_json(missing), allow_nan=False))) == missing
+    assert read_back(missing, tmp_path) == missing
 
 
 def test_throttling_is_told_with_its_reason_and_the_fallen_clock() -> None:
@@ -221,11 +226,16 @@ def test_a_job_that_cannot_be_done_in_time_is_skipped_with_the_numbers() -> None
 def test_ctrl_c_keeps_what_is_measured() -> None:
     device = FakeDevice(interrupt_at_s=0.5)
     jobs = [job(device, 5e-3, "a"), job(device, 5e-3, "b")]
-    kept: list[list[Measurement]] = []
+    rows: list[Measurement] = []
+    counts: list[int] = []
+
+    def count(text: str) -> None:
+        counts.append(sum(len(m.times) for m in rows))
+
     with pytest.raises(KeyboardInterrupt):
-        measure(jobs, 100.0, rule=Rule(width=0.0, most=10_000), keep=kept.append)
-    assert [len(m.times) > 3 for m in kept[-1]] == [True, True]
-    assert len(kept) > 3  # after every round
+        measure(jobs, 100.0, rule=Rule(width=0.0, most=10_000), tell=count, rows=rows)
+    assert [len(m.times) > 3 for m in rows] == [True, True]
+    assert counts[-3:] == [counts[-1] - 2, counts[-1] - 1, counts[-1]]  # they can be kept time after time
 
 
 def test_ctrl_c_while_preparing_loses_only_the_job_in_hand() -> None:
@@ -234,10 +244,10 @@ def test_ctrl_c_while_preparing_loses_only_the_job_in_hand() -> None:
     def interrupt() -> float:
         raise KeyboardInterrupt
 
-    kept: list[list[Measurement]] = []
+    rows: list[Measurement] = []
     with pytest.raises(KeyboardInterrupt):
-        measure([job(device, 5e-3, needs=10**10), job(device, interrupt)], 10.0, keep=kept.append)
-    assert [m.status for m in kept[-1]] == ["skipped"]
+        measure([job(device, 5e-3, needs=10**10), job(device, interrupt)], 10.0, rows=rows)
+    assert [m.status for m in rows] == ["skipped"]
 
 
 def test_each_job_runs_in_its_own_setting() -> None:
@@ -291,8 +301,8 @@ def test_a_row_that_was_measured_beside_other_programs_says_so() -> None:
     assert beside(0.001).warnings == ()
 
 
-def test_a_call_with_a_clock_of_its_own_says_how_long_it_and_its_parts_took() -> None:
+def test_a_call_with_a_clock_of_its_own_says_how_long_it_and_its_parts_took(tmp_path: Path) -> None:
     timed = replace(job(FakeDevice(), 5e-3), own_s=lambda output: {"call": 4e-3, "epoch": 1e-3})
     found = only(measure([timed], deadline=10.0))
     assert set(found.wall_s) == {4e-3} and set(found.parts_s["epoch"]) == {1e-3}
-    assert from_json(json.loads(json.dumps(to_json(found)))) == found
+    assert read_back(found, tmp_path) == found

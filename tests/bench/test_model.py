@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from assay.bench import model
-from assay.bench.model import activation_bytes, live_bytes
+from assay.bench.model import memory
 from assay.models.mlp import MNISTClassifier
 from tests.bench.fake import HostAsGpu
 from tests.bench.runs import cells, run
@@ -70,38 +70,6 @@ def test_a_model_that_is_no_chain_has_no_sequential(other: type[nn.Module]) -> N
     assert model.sequential(MNISTClassifier().eval()) is not None
 
 
-X = torch.zeros(1000)  # 4000 bytes
-
-
-def test_a_chain_frees_what_it_no_longer_needs() -> None:
-    assert live_bytes(lambda: ((X + 1) + 1) + 1) == (8000, 4000)
-
-
-def test_names_keep_tensors_alive() -> None:
-    def named() -> torch.Tensor:
-        a = X + 1
-        b = a + 1
-        return b + 1
-
-    assert live_bytes(named) == (12_000, 4000)
-
-
-def test_views_and_in_place_results_are_no_new_memory() -> None:
-    assert live_bytes(lambda: X.view(10, 100)) == (0, 0)
-    assert live_bytes(lambda: torch.zeros(1000).add_(1)[:5]) == (4000, 4000)
-
-
-def test_it_counts_under_inference_mode() -> None:
-    def inferred() -> torch.Tensor:
-        with torch.inference_mode():
-            return (X + 1) + 1
-
-    assert live_bytes(inferred) == (8000, 4000)
-
-
-def test_the_memory_of_a_large_batch_is_told_from_a_small_one() -> None:
-    network = MNISTClassifier().eval()
-    x = torch.zeros(100, 1, 28, 28)
-    with torch.inference_mode():
-        real = x.nbytes + live_bytes(lambda: network(x)).peak
-        assert activation_bytes(network, 100) == real
+def test_the_memory_of_a_batch_is_that_of_every_layers_output() -> None:
+    parameters, pixels, outputs = 101_770, 784, 784 + 128 + 128 + 10
+    assert memory(MNISTClassifier(), 100) == 4 * (parameters + 100 * (pixels + outputs))

@@ -10,7 +10,8 @@ def test_every_form_is_timed_and_its_state_counted() -> None:
     assert len(record.ok()) == 2 * len(OPTIMIZERS) * len(FORMS)
     parameters = record.details["networks"]["3 layers of 8"]["parameters"]
     assert parameters == 3 * (8 * 8 + 8)
-    state = {key: found["state"] for key, found in record.details["memory"].items() if "3 layers of 8" in key}
+    state = {key: size for key, size in record.details["state_bytes"].items() if "3 layers of 8" in key}
+    assert len(state) == len(OPTIMIZERS) * len(FORMS)
     for key, size in state.items():
         averages = 0 if key.startswith("SGD, ") else 1 if key.startswith("SGD with") else 2
         counters = 6 * 4  # the number of steps, once a tensor, where the form keeps it beside the averages

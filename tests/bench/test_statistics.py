@@ -6,7 +6,6 @@ import pytest
 from assay.bench.statistics import (
     crossover,
     group_interval,
-    iqr,
     median_interval,
     outliers,
     paired_ratio,
@@ -44,11 +43,6 @@ def test_the_interval_of_many_times_is_narrow() -> None:
 def test_outliers_are_far_in_units_of_the_usual_deviation() -> None:
     assert outliers([1.0, 1.01, 0.99, 1.02, 0.98, 5.0]) == [5]
     assert outliers([1.0, 1.0, 1.0]) == []
-
-
-def test_quartiles() -> None:
-    assert iqr([1.0, 2.0, 3.0, 4.0, 5.0]) == 2.0
-    assert iqr([1.0]) == 0.0
 
 
 def test_the_ratio_of_equal_sets_holds_one_and_of_shifted_ones_does_not() -> None:
@@ -92,4 +86,4 @@ def test_crossover_is_the_size_from_which_all_larger_ones_win(
     ours: dict[int, float], found: int | None
 ) -> None:
     theirs = {1: 5.0, 2: 5.0, 4: 5.0, 8: 5.0}
-    assert crossover(list(ours.items()), list(theirs.items())) == found
+    assert crossover(ours, theirs) == found

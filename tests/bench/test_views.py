@@ -4,36 +4,34 @@ import numpy as np
 import pytest
 
 from assay.bench.record import Measurement, Task
-from assay.bench.session import merged
 from assay.bench.views import compared_rows, curves, pivot, rate, rows
+from assay.report import Figure
 
 RANDOM = np.random.default_rng(0)
 
 
 def timed(seconds: float, spread: float = 0.005, count: int = 40, size: int = 64) -> Measurement:
     times = seconds * (1 + spread * RANDOM.normal(size=count))
-    return Measurement(Task("matmul", "torch", "cpu", threads=1, size=size), wall_s=tuple(times.tolist()))
+    return Measurement(Task("matmul", "torch", "cpu", threads=1, size=size), wall_s=times.tolist())
 
 
 def in_processes(seconds: float, count: int, apart: float = 0.0) -> Measurement:
     """So many processes, each with a median of its own."""
     every = [timed(seconds * (1 + apart * RANDOM.normal()), count=20) for _ in range(count)]
-    joined = every[:1]
-    for one in every[1:]:
-        joined = list(merged(joined, [one]))
-    return joined[0]
+    times = [seconds for m in every for seconds in m.wall_s]
+    return Measurement(every[0].task, wall_s=times, per_process=[20] * count)
 
 
 def test_rates_take_the_unit_of_their_task() -> None:
-    product = Measurement(Task("matmul", "torch", "cpu", flop=2e12), wall_s=(17.05,))
+    product = Measurement(Task("matmul", "torch", "cpu", flop=2e12), wall_s=[17.05])
     assert rate(product) == "117 GFLOP/s"
-    assert rate(Measurement(Task("matmul", "torch", "cuda:0", flop=2e12), wall_s=(0.258,))) == "7.75 TFLOP/s"
-    assert rate(Measurement(Task("copy", "torch", "cpu", moved=2e9), wall_s=(0.1,))) == "20 GB/s"
-    assert rate(Measurement(Task("epoch", "x", "cpu", samples=1000), wall_s=(0.1,))) == "10,000 samples/s"
+    assert rate(Measurement(Task("matmul", "torch", "cuda:0", flop=2e12), wall_s=[0.258])) == "7.75 TFLOP/s"
+    assert rate(Measurement(Task("copy", "torch", "cpu", moved=2e9), wall_s=[0.1])) == "20 GB/s"
+    assert rate(Measurement(Task("epoch", "x", "cpu", samples=1000), wall_s=[0.1])) == "10,000 samples/s"
 
 
 def test_a_row_without_a_time_says_why() -> None:
-    bad = Measurement(Task("matmul", "torch", "cpu", size=9), "invalid", "wrong result", wall_s=(1.0,))
+    bad = Measurement(Task("matmul", "torch", "cpu", size=9), "invalid", "wrong result", wall_s=[1.0])
     (row,) = rows("all", [bad]).rows
     assert row[0] == "matmul 9" and row[-1] == "invalid (wrong result)"
     assert row[5:8] == ("", "", "")
@@ -45,7 +43,7 @@ def test_by_size_each_form_has_a_column_and_a_curve_named_by_what_differs() -> N
     table = pivot("times", [*fast, slow], lambda m: f"{m.median_s:.0f}")
     assert table.columns == ("n", "torch", "numpy")
     assert table.rows == (("16", "1", "-"), ("32", "1", "-"))
-    figure = curves("time", "Time", "n", "s", [*fast, slow], lambda m: 1.0)
+    figure = curves(Figure("time", "Time", "n", "s"), [*fast, slow], lambda m: 1.0)
     assert [(series.name, series.points) for series in figure.series] == [
         ("torch", ((16.0, 1.0), (32.0, 1.0)))
     ]

@@ -1,11 +1,11 @@
-"""`bench=autograd`: is the gradient right, and what does the graph cost?
+"""`bench=autograd`: is the gradient right, and what does the graph cost in time and memory?
 
 Right: the lesson's y = x^3 + 5 at 4, a table of functions against their derivatives from calculus, and
-`torch.autograd.gradcheck` of the configured model in float64. Cost: time and peak memory of the forward
-pass under `inference_mode`, `no_grad` and with the graph, and of forward + backward.
+`torch.autograd.gradcheck` of the configured model in float64.
 """
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -16,10 +16,10 @@ from torch.func import functional_call
 
 from assay.bench.device import Device
 from assay.bench.measure import Job
-from assay.bench.model import CLASSES, activation_bytes, images, live_bytes, network, parameter_bytes
-from assay.bench.record import Measurement, Record, Task
+from assay.bench.model import CLASSES, images, memory, network
+from assay.bench.record import Record, Task
 from assay.bench.session import Session
-from assay.bench.views import Cell, all_rows, curves, rows, time_of
+from assay.bench.views import Cell, rows, times_of
 from assay.config.schema import AutogradConfig
 from assay.report import Report, Table, in_bytes
 
@@ -43,41 +43,48 @@ FUNCTIONS: dict[str, tuple[Function, Function, float]] = {
 }  # fmt: skip
 
 
-def gradient(function: Function, at: float) -> tuple[float, float]:
-    """The value and autograd's derivative at a point, in float64."""
+def against_calculus(name: str, function: Function, derivative: Function, at: float) -> dict[str, Any]:
+    """Autograd's derivative and that of calculus at a point, in float64."""
     x = torch.tensor(at, dtype=torch.float64, requires_grad=True)
     y = function(x)
-    y.backward()
-    assert x.grad is not None
-    return y.item(), x.grad.item()
+    gradient, exact = torch.autograd.grad(y, x)[0].item(), derivative(x.detach()).item()
+    error = abs(gradient - exact) / max(abs(exact), 1.0)
+    return {"f": name, "x": at, "value": y.item(), "autograd": gradient, "calculus": exact, "error": error}
 
 
 def measure(config: AutogradConfig, session: Session) -> None:
-    """The checks, then the forms of a pass side by side, for each batch size on each device."""
-    model = network(config.model, config.seed)
+    """The checks, then the forms of a pass side by side on every device, for each batch size."""
+    model = network(config.model, config.seed).eval()
     session.details["model"] = type(model).__name__
-    session.details["functions"] = [_against_calculus(name) for name in FUNCTIONS]
+    session.details["functions"] = [against_calculus(name, *FUNCTIONS[name]) for name in FUNCTIONS]
     session.tell("gradcheck of the model in float64")
     session.details["gradcheck"] = gradcheck(model, config.seed)
-    session.details["live_bytes"] = {}
-    threads = max(session.cpu_threads(config.threads))
-    groups = [(device, batch) for device in session.devices for batch in config.batch_sizes]
-    session.measure_each([partial(_jobs, model, *group, threads, session) for group in groups])
+    kept = session.details.setdefault("graph_bytes", {})
+    places = session.places([max(session.cpu_threads(config.threads))])
 
+    def prepare(device: Device, task: Task) -> Callable[[], Tensor]:
+        placed, x = copy.deepcopy(model).to(device.place), images(task.size or 0, config.seed)
+        x, labels = x.to(device.place), torch.arange(len(x), device=device.place) % CLASSES
+        call = partial(FORMS[task.by], placed, x, labels)
+        kept[task.key] = graph_bytes(call, (x, labels, *placed.parameters()))
+        return call
 
-def _against_calculus(name: str) -> dict[str, Any]:
-    function, derivative, at = FUNCTIONS[name]
-    value, grad = gradient(function, at)
-    exact = derivative(torch.tensor(at, dtype=torch.float64)).item()
-    error = abs(grad - exact) / max(abs(exact), 1.0)
-    return {"f": name, "x": at, "value": value, "autograd": grad, "calculus": exact, "error": error}
+    def job(batch: int, form: str, device: Device, threads: int | None) -> Job:
+        task = Task("pass", form, device.name, threads=threads, size=batch, samples=batch)
+        needs = 2 * memory(model, batch)  # values and their gradients
+        return Job(task, device, partial(prepare, device, task), needs)
+
+    def jobs(batch: int) -> list[Job]:
+        return [job(batch, form, *place) for place in places for form in FORMS]
+
+    session.measure_each([partial(jobs, batch) for batch in config.batch_sizes])
 
 
 def gradcheck(model: nn.Module, seed: int) -> str:
-    """ "passed", or what `torch.autograd.gradcheck` has against the
-    model's gradients in its input and its parameters; in float64, dropout off."""
+    """ "passed", or what is wrong with the gradients in the input and the parameters; in float64."""
+    model = copy.deepcopy(model).double().eval()
     x = images(1, seed).double().requires_grad_()
-    parameters = dict(model.double().eval().named_parameters())
+    parameters = dict(model.named_parameters())
 
     def forward(x: Tensor, *values: Tensor) -> Tensor:
         return functional_call(model, dict(zip(parameters, values, strict=True)), (x,))
@@ -86,53 +93,41 @@ def gradcheck(model: nn.Module, seed: int) -> str:
         torch.autograd.gradcheck(forward, (x, *parameters.values()), fast_mode=True)
     except GradcheckError as error:
         return f"failed: {str(error).splitlines()[0]}"
-    finally:
-        model.float()
     return "passed"
 
 
-def _jobs(model: nn.Module, device: Device, batch: int, threads: int, session: Session) -> list[Job]:
-    """Forward in three modes, and forward + backward, on the same batch; the memory of each is kept aside."""
-    count = threads if device.name == "cpu" else None
-    needs = activation_bytes(lambda x: model.cpu()(x), batch) + 2 * parameter_bytes(model)
-
-    def prepare(by: str) -> Callable[[], Tensor]:
-        call = passes(model.to(device.place), device, batch, session.seed)[by]
-        session.details["live_bytes"][key(by)] = live_bytes(call)._asdict()
-        return call
-
-    def task(by: str) -> Task:
-        return Task("pass", by, device.name, threads=count, size=batch, samples=batch)
-
-    def key(by: str) -> str:
-        return task(by).key
-
-    return [Job(task(by), device, partial(prepare, by), needs) for by in FORMS]
+def _forward(mode: Callable[[], Any], model: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
+    with mode():
+        return model(x)
 
 
-FORMS = ("forward, inference_mode", "forward, no_grad", "forward, with the graph", "forward + backward")
+def _with_backward(model: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
+    model.zero_grad()
+    loss = nn.functional.cross_entropy(model(x), labels)
+    loss.backward()
+    return loss.detach()
 
 
-def passes(model: nn.Module, device: Device, batch: int, seed: int) -> dict[str, Callable[[], Tensor]]:
-    """The calls that are timed, by their form."""
-    x = images(batch, seed).to(device.place)
-    labels = torch.randint(0, CLASSES, (batch,), generator=torch.Generator().manual_seed(seed)).to(
-        device.place
-    )
+FORMS: dict[str, Callable[[nn.Module, Tensor, Tensor], Tensor]] = {
+    "forward, inference_mode": partial(_forward, torch.inference_mode),
+    "forward, no_grad": partial(_forward, torch.no_grad),
+    "forward, with the graph": partial(_forward, torch.enable_grad),
+    "forward + backward": _with_backward,
+}
 
-    def forward(mode: Callable[[], Any]) -> Tensor:
-        with mode():
-            return model(x)
 
-    def with_backward() -> Tensor:
-        model.zero_grad()
-        loss = nn.functional.cross_entropy(model(x), labels)
-        loss.backward()
-        return loss.detach()
+def graph_bytes(call: Callable[[], Tensor], given: Iterable[Tensor]) -> int:
+    """What the graph of a call keeps for backward, beyond the tensors that are there anyway."""
+    kept: dict[int, int] = {}
 
-    modes = (torch.inference_mode, torch.no_grad, torch.enable_grad)
-    calls: list[Callable[[], Tensor]] = [*(partial(forward, mode) for mode in modes), with_backward]
-    return dict(zip(FORMS, calls, strict=True))
+    def note(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        call()
+    there = {tensor.untyped_storage().data_ptr() for tensor in given}
+    return sum(count for storage, count in kept.items() if storage not in there)
 
 
 def report(record: Record) -> Report:
@@ -152,21 +147,13 @@ def report(record: Record) -> Report:
         for f in functions
     )
     columns = ("f(x)", "x", "autograd", "calculus", "relative error")
-    live = record.details["live_bytes"]
+    kept = record.details["graph_bytes"]
     extra: dict[str, Cell] = {
-        "of inference_mode": partial(_of_inference, record),
-        "tensors alive, peak": lambda m: in_bytes(live[m.task.key]["peak"]),
-        "at the end": lambda m: in_bytes(live[m.task.key]["kept"]),
+        "of inference_mode": times_of(record, "forward, inference_mode"),
+        "kept by the graph": lambda m: in_bytes(kept[m.task.key]),
     }
     tables = (
         Table("autograd against calculus (float64)", columns, calculus),
         rows("what the graph costs", record.measurements, extra),
-        all_rows(record),
     )
-    figure = curves("passes", "One pass of the model", "batch size", "seconds", record.measurements, time_of)
-    return Report(lines, tables, (figure,), failures=tuple(failures))
-
-
-def _of_inference(record: Record, m: Measurement) -> str:
-    base = record.ok(what="pass", device=m.task.device, size=m.task.size, by=FORMS[0])
-    return str(m.against(base[0])) if base else ""
+    return Report(lines, tables, failures=tuple(failures))

@@ -1,13 +1,9 @@
 """`bench=loader`: how batches are fed, and what each way gives in samples a second.
 
-Three ways to the same images: a Dataset that is asked for one sample at a time, as the lesson writes it;
-the same Dataset asked for all indices of a batch at once; and tensors in memory, indexed without a
-DataLoader. One time is one shuffled epoch. Starting the workers belongs to the first, cold one: they are
-kept afterwards. And the lesson's "500 GB" on a small scale: a file larger than the memory that it may take is
-mapped and read batch by batch, and its pages are handed back.
+One time is one shuffled epoch; starting the workers belongs to the cold one. And the lesson's "500 GB" on a
+small scale: a file larger than the memory that it may take is mapped and read batch by batch.
 """
 
-import dataclasses
 import mmap
 import shutil
 import tempfile
@@ -15,46 +11,31 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 import psutil
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSampler, TensorDataset
 
-from assay.bench.device import Device, cpu_threads
+from assay.bench.device import setting
 from assay.bench.measure import Job, Rule
-from assay.bench.record import Record, Task
+from assay.bench.model import images
+from assay.bench.record import Check, Record, Task
 from assay.bench.session import Session
-from assay.bench.views import all_rows, curves, pivot
+from assay.bench.views import pivot, rate
 from assay.config.schema import LoaderConfig
 from assay.data.random import RandomDataset
 from assay.errors import UserError
 from assay.report import Report, in_bytes
 
-IMAGE = (1, 28, 28)
 WAYS = ("per sample", "batched indices", "tensors in memory")
 RULE = Rule(width=0.02, least=3, most=20, sample_s=0.0, warm_s=0.0)
-SAMPLE_BYTES = 28 * 28
+SAMPLE_BYTES = 28 * 28  # in the file; a float32 image has four times as many
 BATCH = 1024  # samples that are read from the file at once: 0.8 MB, a multiple of the page size
-
-
-@final
-class Images(Dataset[tuple[Tensor, Tensor]]):
-    """Normal images in memory; an index gives one sample, a list of indices a whole batch."""
-
-    def __init__(self, samples: int, seed: int) -> None:
-        random = torch.Generator().manual_seed(seed)
-        self.features = torch.randn(samples, *IMAGE, generator=random)
-        self.labels = torch.randint(0, 10, (samples,), generator=random)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int | list[int]) -> tuple[Tensor, Tensor]:
-        return self.features[index], self.labels[index]
 
 
 def measure(config: LoaderConfig, session: Session) -> None:
@@ -70,73 +51,49 @@ def measure(config: LoaderConfig, session: Session) -> None:
     session.details["limit_megabytes"] = config.limit_megabytes
     session.tell(f"streaming {config.stream_megabytes} MB from a file")
     threads = min(session.cpu_threads(config.threads))  # one for auto: workers have one, too
-    with cpu_threads(threads):
-        session.details["stream"] = dataclasses.asdict(stream(config.stream_megabytes, config.seed))
-    images = Images(config.samples, config.seed)
+    with setting(threads):
+        session.details["stream"] = stream(config.stream_megabytes, config.seed)
+    size = config.samples
+    dataset = TensorDataset(images(size, config.seed), torch.arange(size))
+
+    def job(batch: int, way: str, workers: int) -> Job:
+        task = Task("epoch", f"{way}, {workers} workers", "cpu", threads=threads, size=batch, samples=size)
+        needs = (workers + 2) * 4 * batch * 4 * SAMPLE_BYTES
+
+        def prepare() -> Callable[[], Tensor]:
+            epoch = batches(dataset, way, batch, workers)
+            return lambda: torch.tensor(sum(len(labels) for _, labels in epoch()))
+
+        return Job(task, session.devices[0], prepare, needs, check=check)
+
+    def check(count: Tensor) -> Check:
+        return Check.of(abs(float(count) - size), 0.0, f"; it gave {int(count)} of {size} samples")
 
     def jobs(batch: int) -> list[Job]:
-        ways = [(way, workers) for way in WAYS[:2] for workers in config.workers] + [(WAYS[2], 0)]
-        return [_job(images, *way, batch, threads, session.devices[0]) for way in ways]
+        ways = [*product(WAYS[:2], config.workers), (WAYS[2], 0)]
+        return [job(batch, way, workers) for way, workers in ways]
 
     session.measure_each([partial(jobs, batch) for batch in sorted(config.batch_sizes)], RULE)
 
 
-def _job(images: Images, way: str, workers: int, batch: int, threads: int, device: Device) -> Job:
-    return Job(
-        Task("epoch", f"{way}, {workers} workers", "cpu", threads=threads, size=batch, samples=len(images)),
-        device,
-        prepare=partial(_epoch, images, way, batch, workers),
-        needs=(workers + 2) * 4 * batch * images.features[0].nbytes,
-    )
-
-
-def _epoch(images: Images, way: str, batch: int, workers: int) -> Callable[[], Tensor]:
-    """A call goes through one shuffled epoch and returns the last batch's labels."""
-    ready = batches(images, way, batch, workers)
-
-    def epoch() -> Tensor:
-        count, last = 0, torch.empty(0)
-        for features, labels in ready():
-            count, last = count + len(features), labels
-        assert count == len(images)
-        return last
-
-    return epoch
-
-
-def batches(images: Images, way: str, batch: int, workers: int) -> Callable[[], Iterable[Any]]:
-    """An epoch of the images each time it is called."""
+def batches(dataset: TensorDataset, way: str, batch: int, workers: int) -> Callable[[], Iterable[Any]]:
+    """An epoch of the samples each time it is called."""
     if way == "tensors in memory":
-        return lambda: (
-            (images.features[chosen], images.labels[chosen])
-            for chosen in torch.randperm(len(images)).split(batch)
-        )
+        return lambda: (dataset[chosen] for chosen in torch.randperm(len(dataset)).split(batch))
     settings: Any = {"num_workers": workers, "persistent_workers": workers > 0}
     if way == "batched indices":
-        chosen = BatchSampler(RandomSampler(images), batch, drop_last=False)
-        loader = DataLoader(images, sampler=chosen, batch_size=None, **settings)
+        indices = BatchSampler(RandomSampler(dataset), batch, drop_last=False)
+        loader = DataLoader(dataset, sampler=indices, batch_size=None, **settings)
     else:
-        loader = DataLoader(images, batch, shuffle=True, **settings)
+        loader = DataLoader(dataset, batch, shuffle=True, **settings)
     return lambda: loader
 
 
 @dataclass(frozen=True)
-class Streamed:
-    """What streaming the file once took; `grown_bytes` is how far memory rose above its start."""
-
-    file_bytes: int
-    grown_bytes: int
-    seconds: float
-    samples: int
-    checksum_right: bool
-
-
-@final
 class MappedImages(IterableDataset[Tensor]):
     """Batches of grey images, shape (batch, 28, 28), from a file of bytes that is never read as a whole."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    path: Path
 
     def __iter__(self) -> Iterator[Tensor]:
         step = BATCH * SAMPLE_BYTES
@@ -148,64 +105,50 @@ class MappedImages(IterableDataset[Tensor]):
                 yield torch.from_numpy(pixels).view(-1, 28, 28)
 
 
-def stream(megabytes: int, seed: int) -> Streamed:
-    """Write a file of random images, stream it once, and watch the process's memory after every batch."""
-    samples = max(BATCH, megabytes * 10**6 // SAMPLE_BYTES)
+def stream(megabytes: int, seed: int) -> dict[str, Any]:
+    """Write a file of random images and stream it once; the process's memory rose by `grown_bytes`."""
+    blocks = max(1, megabytes * 10**6 // SAMPLE_BYTES // BATCH)
+    random, written = np.random.default_rng(seed), 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "images.bin"
-        written = _write(path, samples, seed)
-        for batch in DataLoader(MappedImages(path), batch_size=None):
-            _sum(batch)
-            break  # what torch loads and reserves on first use does not belong to the stream
+        with path.open("wb") as file:
+            for _ in range(blocks):
+                block = random.integers(0, 256, (BATCH, SAMPLE_BYTES), dtype=np.uint8)
+                written += int(block.sum())
+                block.tofile(file)
+        loader = DataLoader(MappedImages(path), batch_size=None)
+        next(iter(loader)).numpy().sum()  # what is loaded on first use does not belong to the stream
         process = psutil.Process()
         before = most = process.memory_info().rss
         start, total, count = time.perf_counter(), 0, 0
-        for batch in DataLoader(MappedImages(path), batch_size=None):
-            total += _sum(batch)
-            count += len(batch)
+        for batch in loader:
+            total, count = total + int(batch.numpy().sum()), count + len(batch)
             most = max(most, process.memory_info().rss)
-        took = time.perf_counter() - start
-        size = path.stat().st_size
-    return Streamed(size, most - before, took, count, total == written and count == samples)
-
-
-def _sum(batch: Tensor) -> int:
-    return int(batch.numpy().sum(dtype=np.int64))  # torch would make a copy of eight times the size
-
-
-def _write(path: Path, samples: int, seed: int) -> int:
-    """Random bytes in blocks; returns their sum."""
-    random, total = np.random.default_rng(seed), 0
-    with path.open("wb") as file:
-        for start in range(0, samples, BATCH):
-            block = random.integers(0, 256, size=(min(BATCH, samples - start), SAMPLE_BYTES), dtype=np.uint8)
-            total += int(block.sum(dtype=np.int64))
-            file.write(block.tobytes())
-    return total
+        return {
+            "file_bytes": path.stat().st_size,
+            "grown_bytes": most - before,
+            "seconds": time.perf_counter() - start,
+            "checksum_right": (total, count) == (written, blocks * BATCH),
+        }
 
 
 def report(record: Record) -> Report:
     """The lesson's three batches first."""
     shapes, limit = record.details["shapes"], record.details["limit_megabytes"]
-    streamed = Streamed(**record.details["stream"])
-    grown, size = in_bytes(streamed.grown_bytes), in_bytes(streamed.file_bytes)
+    streamed = record.details["stream"]
+    grown, size = in_bytes(streamed["grown_bytes"]), in_bytes(streamed["file_bytes"])
+    speed = in_bytes(streamed["file_bytes"] / streamed["seconds"])
     lines = (
         "RandomDataset(10), batch_size=4:",
         *(f"  batch {i}: features {a}, labels {b}" for i, (a, b) in enumerate(shapes, start=1)),
         f"  batches of {', '.join(str(a[0]) for a, _ in shapes)}",
-        f"streamed {size} from a memory-mapped file at {in_bytes(streamed.file_bytes / streamed.seconds)}/s: "
-        f"memory grew by {grown} (limit {limit} MB)",
+        f"streamed {size} from a memory-mapped file at {speed}/s: memory grew by {grown} (limit {limit} MB)",
     )
     failures: list[str] = []
-    if streamed.grown_bytes > limit * 10**6:
+    if streamed["grown_bytes"] > limit * 10**6:
         failures.append(f"streaming took {grown}, limit_megabytes={limit} allows less")
-    if not streamed.checksum_right:
+    if not streamed["checksum_right"]:
         failures.append("streaming gave other bytes than were written")
-    speed = pivot(
-        "samples/s by batch size", record.measurements, lambda m: f"{m.samples_per_second or 0:,.0f}", "batch"
-    )
-    name, title = "loaders", "Feeding shuffled epochs"
-    figure = curves(
-        name, title, "batch size", "samples / s", record.measurements, lambda m: m.samples_per_second
-    )
-    return Report(lines, (speed, all_rows(record)), (figure,), failures=tuple(failures))
+    title = "samples/s by batch size"
+    table = pivot(title, record.measurements, lambda m: rate(m).removesuffix(" samples/s"), "batch")
+    return Report(lines, (table,), failures=tuple(failures))

@@ -1,11 +1,11 @@
-"""What was measured: tasks in words with their raw times, and the file that keeps them.
+"""What was measured; `result.json` keeps it, and everything else that a bench says is derived from it."""
 
-`result.json` is the record; everything else that a bench says is derived from it.
-"""
-
+import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+from itertools import accumulate, pairwise
+from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
@@ -13,6 +13,8 @@ from pydantic import TypeAdapter
 
 from assay.bench import statistics
 from assay.bench.statistics import Interval, Ratio
+from assay.errors import UserError
+from assay.training.atomic import write_durably
 
 TOLERANCE = 1.05  # a card can pass its data sheet a little
 UNREAD_CLOCK = 1.3  # and so much where its clock could not be read: no card boosts further
@@ -20,7 +22,6 @@ CLOCKS_APART = 0.10  # wall clock against events, relative
 CLOCKS_FLOOR_S = 100e-6  # starting and waiting cost this much: no disagreement
 CLOCK_DROP = 0.05
 BUSY = 0.15  # share of the CPU that other programs take, from which on a time is not to be relied on
-Status = Literal["ok", "invalid", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -88,39 +89,37 @@ class Reading:
     cpu_s: float = 0.0  # of so many that there were
 
 
-@dataclass(frozen=True)
+@dataclass
 class Measurement:
-    """The raw times of a task, in seconds a call."""
+    """The raw times of a task, in seconds a call; they are added while the task is timed."""
 
     task: Task
-    status: Status = "ok"
+    status: Literal["ok", "invalid", "skipped"] = "ok"  # ok: there is at least one time
     reason: str = ""
     cold_s: float | None = None  # the first call of all
-    wall_s: tuple[float, ...] = ()  # between two synchronizations
-    event_s: tuple[float, ...] = ()  # the device's own clock, where it has one
-    parts_s: Mapping[str, tuple[float, ...]] = field(
-        default_factory=dict[str, tuple[float, ...]]
-    )  # by the call
-    per_process: tuple[int, ...] = ()  # how many of the times each process gave; empty: one gave all
+    wall_s: list[float] = field(default_factory=list[float])  # between two synchronizations
+    event_s: list[float] = field(default_factory=list[float])  # the device's own clock, where it has one
+    parts_s: dict[str, list[float]] = field(default_factory=dict[str, list[float]])  # by the call's own clock
+    per_process: list[int] = field(default_factory=list[int])  # times of each process; empty: one gave all
     calls: int = 1  # in each time
     check: Check | None = None
     limit: Limit | None = None
-    readings: tuple[Reading, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def times(self) -> tuple[float, ...]:
-        return self.event_s or self.wall_s
-
-    @property
-    def groups(self) -> list[tuple[float, ...]]:
-        """The times of each process."""
-        ends = [sum(self.per_process[: i + 1]) for i in range(len(self.per_process))] or [len(self.times)]
-        return [self.times[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    readings: list[Reading] = field(default_factory=list[Reading])
 
     @property
     def ok(self) -> bool:
         return self.status == "ok"
+
+    @property
+    def times(self) -> list[float]:
+        return self.event_s or self.wall_s
+
+    @property
+    def groups(self) -> list[list[float]]:
+        """The times of each process that gave any."""
+        times = self.times
+        ends = [0, *accumulate(self.per_process or [len(times)])]
+        return [times[start:end] for start, end in pairwise(ends) if start < end]
 
     @property
     def median_s(self) -> float:
@@ -130,53 +129,78 @@ class Measurement:
     def interval_s(self) -> Interval | None:
         return statistics.group_interval(self.groups)
 
-    @property
-    def outliers(self) -> list[int]:
-        return statistics.outliers(self.times)
+    def per_second(self, work: Literal["flop", "moved", "samples"]) -> float:
+        """So much of that work a second; 0 for a task without it, or without times."""
+        return (getattr(self.task, work) or 0.0) / self.median_s if self.times else 0.0
 
     @property
-    def tflops(self) -> float | None:
-        return self.task.flop / self.median_s / 1e12 if self.task.flop and self.times else None
-
-    @property
-    def bytes_per_second(self) -> float | None:
-        return self.task.moved / self.median_s if self.task.moved and self.times else None
-
-    @property
-    def samples_per_second(self) -> float | None:
-        return self.task.samples / self.median_s if self.task.samples and self.times else None
-
-    @property
-    def largest_rate(self) -> float | None:
-        """The limit's rate, raised where a higher clock was read than the one it holds at.
+    def of_limit(self) -> float | None:
+        """The rate as a share of the device's largest, which a higher clock than the limit's raises.
 
         A lower one does not lower it: the clock is read after the work, when it may have fallen already.
         """
         if self.limit is None:
             return None
-        clocks = [reading.clock_mhz for reading in self.readings if reading.clock_mhz]
-        rated = self.limit.clock_mhz
-        return self.limit.rate * max(1.0, max(clocks) / rated if clocks and rated else 1.0)
+        rate = self.per_second("flop" if self.limit.unit == "FLOP/s" else "moved")
+        raised = max(1.0, max(self._clocks, default=0.0) / (self.limit.clock_mhz or math.inf))
+        return rate / self.limit.rate / raised if rate else None
 
     @property
-    def of_limit(self) -> float | None:
-        """The rate as a share of the device's largest; None where that is unknown."""
-        if self.limit is None or self.largest_rate is None or not self.times:
-            return None
-        work = self.task.flop if self.limit.unit == "FLOP/s" else self.task.moved
-        return work / self.median_s / self.largest_rate if work else None
+    def _clocks(self) -> list[float]:
+        return [reading.clock_mhz for reading in self.readings if reading.clock_mhz]
 
     def against(self, other: "Measurement") -> Ratio:
         """This one's time over the other's."""
         return statistics.ratio(self.groups, other.groups)
 
+    def judge(self) -> None:
+        """Accept the times, or refuse them as faster than the device can be."""
+        self.status, self.reason = "ok", ""
+        limit, share = self.limit, self.of_limit
+        if limit is None or share is None or not limit.bound:
+            return
+        if share > (UNREAD_CLOCK if limit.clock_mhz and not self._clocks else TOLERANCE):
+            rate = self.per_second("flop" if limit.unit == "FLOP/s" else "moved") / 1e12
+            rates = f"{rate:.4g} T{limit.unit}, its peak is {rate / share:.4g} T{limit.unit}"
+            self.status = "invalid"
+            self.reason = f"faster than the device can be: {rates}; was it synchronized?"
 
-@dataclass(frozen=True)
+    @property
+    def outliers(self) -> list[int]:
+        return statistics.outliers(self.times)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd about the times."""
+        told: list[str] = []
+        if not self.times:
+            return ()
+        if self.event_s:
+            wall, event = median(self.wall_s), median(self.event_s)
+            apart = abs(wall - event)
+            if apart > CLOCKS_APART * wall and apart * self.calls > CLOCKS_FLOOR_S:
+                told.append(f"clocks disagree: wall {wall:.3g} s, events {event:.3g} s a call")
+        if reasons := sorted({reason for reading in self.readings for reason in reading.throttle}):
+            told.append(f"throttled: {', '.join(reasons)}")
+        clocks = self._clocks
+        if clocks and min(clocks) < (1 - CLOCK_DROP) * max(clocks):
+            told.append(f"clock fell from {max(clocks):.0f} to {min(clocks):.0f} MHz")
+        if far := self.outliers:
+            told.append(f"{len(far)} of {len(self.times)} are outliers")
+        if reason := statistics.too_few(self.groups):
+            told.append(reason)
+        there = sum(reading.cpu_s for reading in self.readings)
+        if there and (busy := sum(reading.others_s for reading in self.readings) / there) > BUSY:
+            told.append(f"under load: others used {100 * busy:.0f} % of the CPU")
+        return tuple(told)
+
+
+@dataclass
 class Record:
     """All that a bench measured; its report is a function of this alone."""
 
-    measurements: tuple[Measurement, ...] = ()
-    details: Mapping[str, Any] = field(default_factory=dict[str, Any])  # of this bench: what no row can say
+    measurements: list[Measurement] = field(default_factory=list[Measurement])
+    details: dict[str, Any] = field(default_factory=dict[str, Any])  # of this bench: what no row can say
     environment: Mapping[str, Any] = field(default_factory=dict[str, Any])
     bench: str = ""
     status: Literal["running", "completed", "interrupted", "failed"] = "running"
@@ -185,13 +209,8 @@ class Record:
     overrides: tuple[str, ...] = ()
 
     @property
-    def titles(self) -> Mapping[str, str]:
-        """Device: what it calls itself."""
-        return self.environment.get("devices", {})
-
-    @property
     def gpus(self) -> list[str]:
-        return [name for name in self.titles if name != "cpu"]
+        return [name for name in self.environment.get("devices", {}) if name != "cpu"]
 
     @property
     def absences(self) -> list[str]:
@@ -199,79 +218,41 @@ class Record:
         absent: Mapping[str, str] = self.environment.get("absent", {})
         return [f"no {'GPU' if kind == 'cuda' else kind}: {reason}" for kind, reason in absent.items()]
 
+    def all(self, **labels: object) -> list[Measurement]:
+        """The measurements whose task has these labels."""
+        wanted = labels.items()
+        return [m for m in self.measurements if all(getattr(m.task, key) == value for key, value in wanted)]
+
     def ok(self, **labels: object) -> list[Measurement]:
-        """The good measurements whose task has these labels."""
         return [m for m in self.all(**labels) if m.ok]
 
-    def all(self, **labels: object) -> list[Measurement]:
-        return [
-            m
-            for m in self.measurements
-            if all(getattr(m.task, key) == value for key, value in labels.items())
-        ]
+
+def save(record: Record, folder: Path, **more: Any) -> None:
+    """Replace the folder's `result.json` whole; the folder is made with it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = asdict(record) | more
+    for raw, measurement in zip(plain["measurements"], record.measurements, strict=True):
+        raw["derived"] = _derived(measurement)
+    write_durably(folder / "result.json", json.dumps(plain, indent=1, allow_nan=False).encode())
 
 
-def to_json(measurement: Measurement) -> dict[str, Any]:
-    """The raw fields, and the derived ones that readers of `result.json` want."""
-    derived: dict[str, Any] = {"key": measurement.task.key}
-    if measurement.times:
-        names = (
-            "median_s",
-            "interval_s",
-            "outliers",
-            "tflops",
-            "of_limit",
-            "bytes_per_second",
-            "samples_per_second",
-        )
-        derived |= {name: getattr(measurement, name) for name in names}
-        derived["iqr_s"] = statistics.iqr(measurement.times)
-    return asdict(measurement) | {"derived": derived}
+def _derived(m: Measurement) -> dict[str, Any]:
+    """What other readers of `result.json` want; it is not read back."""
+    numbers = {"median_s": m.median_s, "interval_s": m.interval_s, "of_limit": m.of_limit} if m.times else {}
+    return {"key": m.task.key, "warnings": m.warnings, **numbers}
 
 
-def from_json(raw: Mapping[str, Any]) -> Measurement:
-    """The measurement whose raw fields `to_json` wrote. Raises `pydantic.ValidationError`, a `ValueError`."""
-    given = {key: value for key, value in raw.items() if key != "derived"}
-    return TypeAdapter(Measurement).validate_python(given)
-
-
-def skipped(task: Task, reason: str) -> Measurement:
-    return Measurement(task, status="skipped", reason=reason)
-
-
-def with_verdict(raw: Measurement) -> Measurement:
-    """The measurement with its verdict: invalid where faster than the device can be, warned where odd."""
-    raw = replace(raw, warnings=(*raw.warnings, *_warnings(raw)))
-    share, limit, largest = raw.of_limit, raw.limit, raw.largest_rate
-    if share is None or limit is None or largest is None or not limit.bound:
-        return raw
-    clock_read = limit.clock_mhz is None or any(reading.clock_mhz for reading in raw.readings)
-    if share <= (TOLERANCE if clock_read else UNREAD_CLOCK):
-        return raw
-    scale, unit = (1e12, "TFLOP/s") if limit.unit == "FLOP/s" else (1e9, "GB/s")
-    rates = f"{share * largest / scale:.4g} {unit}, its peak is {largest / scale:.4g} {unit}"
-    reason = f"faster than the device can be: {rates}; was it synchronized?"
-    return replace(raw, status="invalid", reason=reason)
-
-
-def _warnings(raw: Measurement) -> list[str]:
-    told: list[str] = []
-    if raw.event_s:
-        wall, event = median(raw.wall_s), median(raw.event_s)
-        apart = abs(wall - event)
-        if apart > CLOCKS_APART * wall and apart * raw.calls > CLOCKS_FLOOR_S:
-            told.append(f"clocks disagree: wall {wall:.3g} s, events {event:.3g} s a call")
-    reasons = sorted({reason for reading in raw.readings for reason in reading.throttle})
-    if reasons:
-        told.append(f"throttled: {', '.join(reasons)}")
-    clocks = [reading.clock_mhz for reading in raw.readings if reading.clock_mhz]
-    if raw.task.device != "cpu" and clocks and min(clocks) < (1 - CLOCK_DROP) * max(clocks):
-        told.append(f"clock fell from {max(clocks):.0f} to {min(clocks):.0f} MHz")
-    if far := raw.outliers:
-        told.append(f"{len(far)} of {len(raw.times)} are outliers")
-    if reason := statistics.too_few(raw.groups):
-        told.append(reason)
-    there = sum(reading.cpu_s for reading in raw.readings)
-    if there and (busy := sum(reading.others_s for reading in raw.readings) / there) > BUSY:
-        told.append(f"under load: others used {100 * busy:.0f} % of the CPU")
-    return told
+def load(name: str | Path, key: str) -> Record:
+    """The record in a folder or file that `key` names. Raises `UserError` where there is none."""
+    path = Path(name)
+    path = path / "result.json" if path.is_dir() else path
+    needed = "\n  a result.json of a bench or its folder is needed"
+    try:
+        record = TypeAdapter(Record).validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{key}: {name} cannot be read: {error.strerror}{needed}") from None
+    except ValueError:
+        record = Record()
+    if not record.bench:
+        raise UserError(f"{key}: {name} is no result of a bench{needed}")
+    return record

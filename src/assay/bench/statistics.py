@@ -1,21 +1,19 @@
 """What is derived from raw times: median, interval, outliers, ratios with intervals, and verdicts.
 
-Medians, because a computer's delays only ever add time. The interval of a median is the exact one from order
-statistics (Conover, Practical Nonparametric Statistics, ch. 3); outliers are flagged by the modified z-score
-of Iglewicz and Hoaglin (1993), never dropped. Times of one process are not independent of each other, so
-where there are several processes their medians are resampled, not their times (Kalibera and Jones, Rigorous
-Benchmarking in Reasonable Time, 2013). Times come as groups: one sequence a process.
+Medians, because a computer's delays only ever add time. Times of one process are not independent of each
+other, so where there are several processes their medians are resampled, not their times (Kalibera and Jones,
+Rigorous Benchmarking in Reasonable Time, 2013). Times come as groups: one sequence a process.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from scipy.stats import binom, median_abs_deviation
 
-CONFIDENCE = 0.95
 FEWEST_TIMES = 6  # that give a median's interval
 FEWEST_PROCESSES = 4  # a side: that 4 + 4 stand apart by chance is less likely than 5 %
 OUTLIER_SCORE = 3.5  # Iglewicz and Hoaglin's threshold
@@ -40,53 +38,30 @@ class Ratio:
     reason: str = ""
 
     def __str__(self) -> str:
-        around = (
-            self.reason if self.interval is None else f"{self.interval.low:.3g} .. {self.interval.high:.3g}"
-        )
+        around = f"{self.interval.low:.3g} .. {self.interval.high:.3g}" if self.interval else self.reason
         return f"{self.value:.3g} ({around})"
 
 
-def iqr(times: Sequence[float]) -> float:
-    """The distance between the quartiles; 0 for a single value."""
-    low, high = np.percentile(times, (25, 75))
-    return float(high - low)
+def median_interval(times: Sequence[float]) -> Interval | None:
+    """The exact interval that covers the true median with at least 95 %; None for too few times.
 
-
-def median_interval(times: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
-    """The interval that covers the true median with at least `confidence`; None for too few times."""
-    n = len(times)
-    missed = (1 - confidence) / 2
-    rank, tail = 0, 0.0
-    while rank < n // 2:
-        tail += _probability(n, rank)
-        if tail > missed:
-            break
-        rank += 1
-    if rank == 0:
-        return None
+    From order statistics: Conover, Practical Nonparametric Statistics, ch. 3.
+    """
+    rank = int(binom.ppf(0.025, len(times), 0.5))
     ordered = sorted(times)
-    return Interval(ordered[rank - 1], ordered[n - rank])
-
-
-def _probability(n: int, rank: int) -> float:
-    """The binomial probability of `rank` of `n` at one half; by logarithms, as 0.5**n underflows."""
-    log = math.lgamma(n + 1) - math.lgamma(rank + 1) - math.lgamma(n - rank + 1) - n * math.log(2)
-    return math.exp(log)
+    return Interval(ordered[rank - 1], ordered[-rank]) if rank else None
 
 
 def relative_width(times: Sequence[float]) -> float:
     """Half the median's interval over the median; infinite where there are too few times for one."""
     interval = median_interval(times)
-    return math.inf if interval is None else (interval.high - interval.low) / 2 / median(times)
+    return (interval.high - interval.low) / 2 / median(times) if interval else math.inf
 
 
 def outliers(times: Sequence[float]) -> list[int]:
-    """The positions of times far from the median, in units of the median absolute deviation."""
-    middle = median(times)
-    deviation = median(abs(t - middle) for t in times)
-    if deviation == 0:
-        return []
-    return [i for i, t in enumerate(times) if 0.6745 * abs(t - middle) / deviation > OUTLIER_SCORE]
+    """The positions of times whose modified z-score is large (Iglewicz and Hoaglin, 1993)."""
+    middle, deviation = median(times), median_abs_deviation(times)
+    return [i for i, t in enumerate(times) if 0.6745 * abs(t - middle) > OUTLIER_SCORE * deviation > 0]
 
 
 def group_median(groups: Groups) -> float:
@@ -98,10 +73,7 @@ def group_interval(groups: Groups) -> Interval | None:
     """The interval of one side; None for too few times or processes."""
     if len(groups) == 1:
         return median_interval(groups[0])
-    if too_few(groups):
-        return None
-    low, high = np.percentile(_resampled(groups, np.random.default_rng(0)), (2.5, 97.5))
-    return Interval(float(low), float(high))
+    return None if too_few(groups) else _middle(_resampled(groups, np.random.default_rng(0)))
 
 
 def too_few(groups: Groups) -> str:
@@ -120,8 +92,7 @@ def ratio(over: Groups, under: Groups, seed: int = 0) -> Ratio:
     if reason := too_few(over) or too_few(under):
         return Ratio(value, None, reason)
     random = np.random.default_rng(seed)
-    low, high = np.percentile(_resampled(over, random) / _resampled(under, random), (2.5, 97.5))
-    return Ratio(value, Interval(float(low), float(high)))
+    return Ratio(value, _middle(_resampled(over, random) / _resampled(under, random)))
 
 
 def _resampled(groups: Groups, random: np.random.Generator) -> Any:
@@ -130,17 +101,22 @@ def _resampled(groups: Groups, random: np.random.Generator) -> Any:
     return np.median(random.choice(np.asarray(drawn), size=(BOOTSTRAPS, len(drawn))), axis=1)
 
 
+def _middle(values: Any) -> Interval:
+    low, high = np.percentile(values, (2.5, 97.5))
+    return Interval(float(low), float(high))
+
+
 def paired_ratio(over: Sequence[float], under: Sequence[float]) -> Ratio:
     """The median of the ratios within each round that both have, with its exact interval."""
     ratios = [a / b for a, b in zip(over, under, strict=False)]
     return Ratio(median(ratios), median_interval(ratios), too_few([ratios]))
 
 
-def verdict(found: Ratio) -> Verdict:
+def verdict(change: Ratio) -> Verdict:
     """What the interval of after over before allows to say: it must lie wholly on one side of the margin."""
-    if found.interval is None:
+    if change.interval is None:
         return "UNCLEAR"
-    low, high = found.interval
+    low, high = change.interval
     if high < 1 - MARGIN:
         return "FASTER"
     if low > 1 + MARGIN:
@@ -148,18 +124,14 @@ def verdict(found: Ratio) -> Verdict:
     return "SAME" if low >= 1 - MARGIN and high <= 1 + MARGIN else "UNCLEAR"
 
 
-def crossover(ours: Sequence[tuple[int, float]], theirs: Sequence[tuple[int, float]]) -> int | None:
-    """The smallest size from which we are faster at all larger sizes that both measured; None if at none.
+def crossover(ours: Mapping[int, float], theirs: Mapping[int, float]) -> int | None:
+    """The smallest size from which our time is less at all larger sizes that both have; None if at none.
 
-    The definition of GPU-BLOB (Performance Modeling, Benchmarking and Simulation 2024): one lucky small size
-    is no crossover.
+    As GPU-BLOB defines it (PMBS 2024): one lucky small size is no crossover.
     """
-    other = dict(theirs)
     smallest: int | None = None
-    for size, time in sorted(ours, reverse=True):
-        if size not in other:
-            continue
-        if time >= other[size]:
+    for size in sorted(ours.keys() & theirs.keys(), reverse=True):
+        if ours[size] >= theirs[size]:
             break
         smallest = size
     return smallest

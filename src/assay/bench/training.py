@@ -1,10 +1,8 @@
 """`bench=training`: what Assay costs over a bare tensor loop, and what stock Lightning and a DataLoader cost.
 
-One time of an arm is one whole fit. In every round each arm trains once, in shuffled order, so that a machine
-that slows down slows all of them; an arm is compared with the bare loop of its own round. All begin with the
-same weights and use the same optimizer settings and thread count. The bare loop, Assay and stock Lightning
-see the same batches in the same order, and the bare loop and Assay must end in the same weights, bit for bit:
-a faster loop that trains something else proves nothing.
+One time is one whole fit; an arm is compared with the bare loop of its own round. The bare loop, Assay and
+stock Lightning see the same batches in the same order, and the first two must end in the same weights, bit
+for bit: a faster loop that trains something else proves nothing.
 """
 
 import dataclasses
@@ -28,6 +26,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, TensorDataset
 
 from assay.bench.measure import Job, Rule
+from assay.bench.model import network
 from assay.bench.record import Measurement, Record, Task
 from assay.bench.session import Session
 from assay.bench.statistics import paired_ratio
@@ -35,18 +34,18 @@ from assay.bench.views import Cell, rows
 from assay.config.components import build
 from assay.config.load import load
 from assay.config.schema import TrainConfig, TrainingConfig
+from assay.data.batches import Batch, TensorBatches
 from assay.data.images import MNIST
+from assay.data.module import EVALUATION_BATCH
 from assay.data.order import epoch_order
-from assay.data.source import Source, Split
-from assay.report import Figure, Report, seconds
+from assay.data.source import Source
+from assay.report import Report, seconds
 from assay.run.run import run_new
 from assay.run.signals import StopRequest
 
 SAME_WEIGHTS = {"bare", "assay"}
 PARTS = {"epoch": "an epoch's training", "fit": "the whole fit with validation and checkpoints"}
 TRAIN_SAMPLES = 55_000
-VALIDATION_BATCH = 1_000
-Batch = tuple[Tensor, Tensor]
 NEEDS = 2 * 60_000 * 784 * 4  # bytes: the images as float32, and once more while they are converted
 
 
@@ -54,7 +53,7 @@ NEEDS = 2 * 60_000 * 784 * 4  # bytes: the images as float32, and once more whil
 class Fit:
     """What one fit took, and the weights it ended with."""
 
-    epoch_s: Sequence[float]  # the training part of each epoch
+    epoch_s: list[float]  # the training part of each epoch
     fit_s: float  # with set-up, validation, and what the arm writes
     weights: dict[str, Tensor]
 
@@ -62,59 +61,51 @@ class Fit:
 def measure(config: TrainingConfig, session: Session) -> None:
     """All arms in every round, for each optimizer and batch size."""
     session.details["epochs"] = config.epochs
-    session.details.setdefault("different_weights", [])
-    rule = Rule(width=0.0, least=config.repeats, most=config.repeats, sample_s=0.0, warm_s=0.0)
-    cases = [(optimizer, batch) for optimizer in config.optimizers for batch in config.batch_sizes]
-    session.measure_each([partial(_jobs, config, session, *case) for case in cases], rule)
-
-
-def _jobs(config: TrainingConfig, session: Session, optimizer: str, batch_size: int) -> list[Job]:
+    different: list[str] = session.details.setdefault("different_weights", [])
     threads = max(session.cpu_threads(config.threads))
-    overrides = [
-        f"optimizer={optimizer}", "scheduler=none", "device=cpu", f"data.batch_size={batch_size}",
-        f"seed={config.seed}", f"device.threads={threads}", "stages=[fit]",
-        f"trainer.max_epochs={config.epochs}",
-    ]  # fmt: skip
-    train: TrainConfig = load("train", overrides).config
-    reference: dict[str, Tensor] = {}
 
-    def own_times(arm: str, fit: Fit) -> dict[str, float]:
-        """The fit's own clock; the weights of every fit of the bare loop and of Assay are compared."""
-        if arm in SAME_WEIGHTS:
-            reference.update({} if reference else fit.weights)
-            if not all(torch.equal(tensor, fit.weights[name]) for name, tensor in reference.items()):
-                session.details["different_weights"].append(f"{optimizer} {batch_size}")
-        return {"call": fit.fit_s, "epoch": median(fit.epoch_s)}
+    def jobs(optimizer: str, batch_size: int) -> list[Job]:
+        overrides = [
+            f"optimizer={optimizer}", "scheduler=none", "device=cpu", f"data.batch_size={batch_size}",
+            f"seed={config.seed}", f"device.threads={threads}", "stages=[fit]",
+            f"trainer.max_epochs={config.epochs}",
+        ]  # fmt: skip
+        train: TrainConfig = load("train", overrides).config
+        reference: dict[str, Tensor] = {}
 
-    return [
-        Job(
-            Task(f"fit {optimizer}", arm, "cpu", threads=threads, size=batch_size),
-            session.devices[0],
-            prepare=partial(ARMS[arm], train),
-            needs=NEEDS,
-            own_s=partial(own_times, arm),
-        )
-        for arm in config.arms
-    ]
+        def own_times(arm: str, fit: Fit) -> dict[str, float]:
+            """The fit's own clock; the weights of every fit of the bare loop and of Assay are compared."""
+            if arm in SAME_WEIGHTS:
+                reference.update({} if reference else fit.weights)
+                if not all(torch.equal(tensor, fit.weights[name]) for name, tensor in reference.items()):
+                    different.append(f"{optimizer} {batch_size}")
+            return {"call": fit.fit_s, "epoch": median(fit.epoch_s)}
+
+        def job(arm: str) -> Job:
+            task = Task(f"fit {optimizer}", arm, "cpu", threads=threads, size=batch_size)
+            fit = partial(ARMS[arm], train)
+            return Job(task, session.devices[0], fit, NEEDS, own_s=partial(own_times, arm))
+
+        return [job(arm) for arm in config.arms]
+
+    rule = Rule(width=0.0, least=config.repeats, most=config.repeats, sample_s=0.0, warm_s=0.0)
+    session.measure_each(
+        [partial(jobs, *case) for case in product(config.optimizers, config.batch_sizes)], rule
+    )
 
 
 def bare(config: TrainConfig) -> Callable[[], Fit]:
     """The reference: tensors in memory and the five lines of the cycle."""
-    train, val = _tensors(config, "train"), _tensors(config, "val")
-
-    def fit() -> Fit:
-        batches = _Batches(*train, config.data["batch_size"], config.seed)
-        return _cycle(config, batches, _Batches(*val, VALIDATION_BATCH, None))
-
-    return fit
+    train, val = _splits(config)
+    return lambda: _cycle(config, _ShuffledBatches(train, config), val)
 
 
 def textbook(config: TrainConfig) -> Callable[[], Fit]:
     """The loop of the tutorials: a torchvision data set with transforms in a shuffling DataLoader."""
     root, size, val_size = (config.data[key] for key in ("root", "batch_size", "val_size"))
     source = MNIST(str(root), size, val_size, in_memory=False)
-    batches = DataLoader(source.dataset("train"), batch_size=source.batch_size, shuffle=True)
-    return partial(_cycle, config, batches, DataLoader(source.dataset("val"), batch_size=VALIDATION_BATCH))
+    batches = DataLoader(source.dataset("train"), batch_size=size, shuffle=True)
+    return partial(_cycle, config, batches, DataLoader(source.dataset("val"), batch_size=EVALUATION_BATCH))
 
 
 def _cycle(config: TrainConfig, batches: Iterable[Batch], validation: Iterable[Batch]) -> Fit:
@@ -129,7 +120,13 @@ def _cycle(config: TrainConfig, batches: Iterable[Batch], validation: Iterable[B
             optimizer.step()
             optimizer.zero_grad()
         epochs.append(time.perf_counter() - epoch_began)
-        _validate(model, validation)
+        model.eval()
+        with torch.inference_mode():
+            for features, labels in validation:
+                logits = model(features)
+                criterion(logits, labels).item()
+                (logits.argmax(1) == labels).sum().item()
+        model.train()
     return Fit(epochs, time.perf_counter() - began, model.state_dict())
 
 
@@ -150,18 +147,12 @@ def assay(config: TrainConfig) -> Callable[[], Fit]:
 
 def stock(config: TrainConfig) -> Callable[[], Fit]:
     """Lightning as its tutorials have it, on the same tensors and batches: `self.log` each step, a bar."""
-    train, val = _tensors(config, "train"), _tensors(config, "val")
+    train, val = _splits(config)
 
     def fit() -> Fit:
-        model, optimizer = _start(config)
-        began = time.perf_counter()
-        module = _StockModule(model, optimizer)
-        batches = _Batches(*train, config.data["batch_size"], config.seed)
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            redirect_stdout(StringIO()),
-            redirect_stderr(StringIO()),
-        ):
+        module, batches = _StockModule(*_start(config)), _ShuffledBatches(train, config)
+        began, screen = time.perf_counter(), StringIO()
+        with tempfile.TemporaryDirectory() as folder, redirect_stdout(screen), redirect_stderr(screen):
             trainer = pl.Trainer(
                 accelerator="cpu",
                 max_epochs=config.trainer.max_epochs,
@@ -170,8 +161,8 @@ def stock(config: TrainConfig) -> Callable[[], Fit]:
                 num_sanity_val_steps=0,
                 log_every_n_steps=min(50, len(batches)),  # 50 is the default, refused for shorter epochs
             )
-            trainer.fit(module, batches, _Batches(*val, VALIDATION_BATCH, None))
-        return Fit(module.epoch_s, time.perf_counter() - began, model.state_dict())
+            trainer.fit(module, batches, val)
+        return Fit(module.epoch_s, time.perf_counter() - began, module.model.state_dict())
 
     return fit
 
@@ -185,9 +176,7 @@ ARMS: dict[str, Callable[[TrainConfig], Callable[[], Fit]]] = {
 class _StockModule(pl.LightningModule):
     def __init__(self, model: nn.Module, optimizer: Optimizer) -> None:
         super().__init__()
-        self.model = model
-        self.criterion = nn.CrossEntropyLoss()
-        self.optimizer = optimizer
+        self.model, self.optimizer, self.criterion = model, optimizer, nn.CrossEntropyLoss()
         self.epoch_s: list[float] = []
         self._began = 0.0
 
@@ -215,54 +204,50 @@ class _StockModule(pl.LightningModule):
             self.epoch_s.append(time.perf_counter() - self._began)
 
 
-@final
-class _Batches:
-    """Batches gathered from tensors, in the order of the bare loop; in their own order without a seed."""
+@dataclass
+class _ShuffledBatches:
+    """Batches gathered from tensors, epoch after epoch in the order that a run has."""
 
-    def __init__(self, features: Tensor, labels: Tensor, size: int, seed: int | None) -> None:
-        self.features, self.labels, self.size, self.seed = features, labels, size, seed
-        self.epoch = 0
+    tensors: Sequence[Tensor]
+    config: TrainConfig
+    epoch: int = 0
 
     def __len__(self) -> int:
-        return -(-len(self.labels) // self.size)
+        return -(-len(self.tensors[1]) // self.config.data["batch_size"])
 
     def __iter__(self) -> Iterator[Batch]:
-        count = len(self.labels)
-        order = torch.arange(count) if self.seed is None else epoch_order(count, self.seed, self.epoch)
+        features, labels = self.tensors
+        order = epoch_order(len(labels), self.config.seed, self.epoch)
         self.epoch += 1
-        for indices in order.split(self.size):
-            yield self.features.index_select(0, indices), self.labels.index_select(0, indices)
+        for indices in order.split(self.config.data["batch_size"]):
+            yield features.index_select(0, indices), labels.index_select(0, indices)
 
 
-def _tensors(config: TrainConfig, split: Split) -> Batch:
+def _splits(config: TrainConfig) -> tuple[Sequence[Tensor], TensorBatches]:
     source: Source = build(config.data, "data", seed=config.seed)
     source.prepare()
-    features, labels = cast(TensorDataset, source.dataset(split)).tensors
-    return features, labels
+    train, val = (cast(TensorDataset, source.dataset(split)).tensors for split in ("train", "val"))
+    return train, TensorBatches(val, EVALUATION_BATCH)
 
 
 def _start(config: TrainConfig) -> tuple[nn.Module, Optimizer]:
-    """The network with the weights that a run with this seed begins with, and its optimizer."""
-    torch.manual_seed(config.seed)
-    model: nn.Module = build(config.model, "model", in_shape=(1, 28, 28), num_classes=10)
+    model = network(config.model, config.seed)
     return model, build(config.optimizer, "optimizer", params=model.parameters())
 
 
-def _validate(model: nn.Module, batches: Iterable[Batch]) -> None:
-    model.eval()
-    with torch.inference_mode():
-        for features, labels in batches:
-            logits = model(features)
-            nn.functional.cross_entropy(logits, labels).item()
-            (logits.argmax(1) == labels).sum().item()
-    model.train()
-
-
 def report(record: Record) -> Report:
-    """Assay's two ratios first."""
+    """Assay's two ratios first; they are those within the rounds."""
+
+    def times_bare(m: Measurement, part: str) -> str:
+        base = record.ok(what=m.task.what, size=m.task.size, by="bare")
+        if not base:
+            return ""
+        ours, theirs = (one.times if part == "fit" else one.parts_s[part] for one in (m, base[0]))
+        return str(paired_ratio(ours, theirs))
+
     lines: list[str] = []
     for m, part in product(record.ok(by="assay"), PARTS):
-        if ratio := _times_bare(m, part, record):
+        if ratio := times_bare(m, part):
             case = f"{m.task.what.removeprefix('fit ')}, batch {m.task.size}"
             lines.append(f"{case}: {PARTS[part]} takes {ratio} times the bare loop's")
     different = dict.fromkeys(record.details["different_weights"])
@@ -272,20 +257,9 @@ def report(record: Record) -> Report:
     extra: dict[str, Cell] = {
         "an epoch": lambda m: seconds(median(m.parts_s["epoch"])),
         "a step": lambda m: seconds(median(m.parts_s["epoch"]) / -(-TRAIN_SAMPLES // (m.task.size or 1))),
-        "epoch, times bare": lambda m: _times_bare(m, "epoch", record),
-        "fit, times bare": lambda m: _times_bare(m, "fit", record),
+        "epoch, times bare": lambda m: times_bare(m, "epoch"),
+        "fit, times bare": lambda m: times_bare(m, "fit"),
     }
     table = rows(f"training, {record.details['epochs']} epochs a time", record.measurements, extra)
-    bars = {f"{m.task.what} {m.task.size}: {m.task.by}": median(m.parts_s["epoch"]) for m in record.ok()}
-    figure = Figure("epoch", "one epoch of MNIST, 784-128-10", "", "seconds", bars=bars, logarithmic=False)
     failures = tuple(f"{case}: Assay and the bare loop end in different weights" for case in different)
-    return Report(tuple(lines), (table,), (figure,), failures=failures)
-
-
-def _times_bare(m: Measurement, part: str, record: Record) -> str:
-    """The ratio to the bare loop within the rounds, with its interval; nothing without a bare loop."""
-    base = record.ok(what=m.task.what, size=m.task.size, by="bare")
-    if not base:
-        return ""
-    ours, theirs = (one.times if part == "fit" else one.parts_s[part] for one in (m, base[0]))
-    return str(paired_ratio(ours, theirs))
+    return Report(tuple(lines), (table,), failures=failures)

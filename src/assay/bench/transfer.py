@@ -1,25 +1,25 @@
 """`bench=transfer`: moving data is slow; how slow, and what that means for adding two tensors.
 
-Host memory: copying a block, and adding two. With a GPU: host to device and back, from pageable and from
-pinned memory, and inside the device. Then the sum of two n x n tensors, where the arithmetic is nothing and
-the movement everything: on the CPU, on the GPU with the data there, and on the GPU with the move.
+Blocks are copied within each memory and between them, from pageable and from pinned memory. In the sum of two
+n x n tensors the arithmetic is nothing and the movement everything.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 
 import torch
 from torch import Tensor
 
 from assay.bench.device import Device
-from assay.bench.hardware import peak_of
+from assay.bench.hardware import peaks_of
 from assay.bench.measure import Job
-from assay.bench.record import Check, Limit, Measurement, Record, Task
+from assay.bench.record import Check, Measurement, Record, Task
 from assay.bench.session import Session
 from assay.bench.statistics import crossover
-from assay.bench.views import all_rows, crossing, curves, pivot, rate, time_of
+from assay.bench.views import crossing, curves, fastest, pivot, rate, time_of
 from assay.config.schema import TransferConfig
-from assay.report import Report, digits, seconds
+from assay.report import Figure, Report, in_bytes, seconds
 
 BEYOND_CACHES = 256e6  # bytes from which on a block is in no cache, so that the memory's peak is a bound
 DRAWN = 2**20  # normal numbers that are drawn; larger blocks repeat them
@@ -28,29 +28,14 @@ SUMS = ("in place", "moved every call")
 
 def measure(config: TransferConfig, session: Session) -> None:
     """Each block size, then each tensor size, all ways side by side."""
-    threads = session.cpu_threads(config.threads)
-    counts = [
-        (device, count)
-        for device in session.devices
-        for count in (threads if device.name == "cpu" else [None])
-    ]
-    blocks = [round(1e6 * size) for size in sorted(set(config.megabytes))]
-
-    def copies(size: int) -> list[Job]:
-        return [_copy_job(what, by, d, size, config.seed, n) for d, n in counts for what, by in _copies(d)]
-
-    groups = [partial(copies, size) for size in blocks]
-    session.measure_each(
-        [*groups, *(partial(sum_jobs, size, counts, config.seed) for size in sorted(set(config.sizes)))]
-    )
+    places = session.places(session.cpu_threads(config.threads))
+    blocks = sorted({round(1e6 * size) for size in config.megabytes})
+    copies = [partial(copy_jobs, size, places, config.seed) for size in blocks]
+    sums = [partial(sum_jobs, size, places, config.seed) for size in sorted(set(config.sizes))]
+    session.measure_each([*copies, *sums])
 
 
-def _copies(device: Device) -> list[tuple[str, str]]:
-    if device.name == "cpu":
-        return [("host copy", "torch")]
-    kinds = ("pageable", "pinned") if device.pin else ("pageable",)
-    directions = ("host to device", "device to host")
-    return [("device copy", "torch"), *((what, by) for by in kinds for what in directions)]
+Places = Sequence[tuple[Device, int | None]]  # with the threads of a CPU
 
 
 def block(size: int, seed: int) -> Tensor:
@@ -61,34 +46,34 @@ def block(size: int, seed: int) -> Tensor:
     return drawn.repeat(-(-count // len(drawn)))[:count].contiguous()
 
 
-def _copy_job(what: str, by: str, device: Device, size: int, seed: int, threads: int | None) -> Job:
-    """A copy within one memory reads and writes each byte; one across the bus moves it once."""
-    within = what in ("host copy", "device copy")
-    moved = 2.0 * size if within else float(size)
-    return Job(
-        Task(what, by, device.name, threads=threads, size=size, moved=moved),
-        device,
-        prepare=partial(_copier, what, by, device, size, seed),
-        needs=2 * size,
-        check=partial(same, size=size, seed=seed),
-        limit=_memory_limit(device, size) if within else None,
-    )
+def copy_jobs(size: int, places: Places, seed: int) -> list[Job]:
+    """Copying a block of so many bytes within each memory, and between them."""
 
+    def job(what: str, by: str, device: Device, threads: int | None) -> Job:
+        within = what in ("host copy", "device copy")
+        moved = 2.0 * size if within else float(size)  # within one memory each byte is read and written
+        task = Task(what, by, device.name, threads=threads, size=size, moved=moved)
+        limit = peaks_of(device).get("memory") if within and size >= BEYOND_CACHES else None
+        copier, check = partial(_copier, what, by, device, size, seed), partial(same, size=size, seed=seed)
+        return Job(task, device, copier, 2 * size, check=check, limit=limit)
 
-def _memory_limit(device: Device, size: float) -> Limit | None:
-    return peak_of(device).memory() if size >= BEYOND_CACHES else None
+    across = product(("host to device", "device to host"), ("pageable", "pinned"))
+    on_gpu = [("device copy", "torch"), *across]
+    return [
+        job(what, by, device, threads)
+        for device, threads in places
+        for what, by in ([("host copy", "torch")] if device.name == "cpu" else on_gpu)
+        if by != "pinned" or device.pin
+    ]
 
 
 def _copier(what: str, by: str, device: Device, size: int, seed: int) -> Callable[[], Tensor]:
-    pinned = device.pin if by == "pinned" else None
-    here = block(size, seed)
-    here = pinned(here) if pinned else here
+    host_memory = device.pin if by == "pinned" and device.pin else Tensor.contiguous
+    here = host_memory(block(size, seed))
     there = here.to(device.place)
     source = here if what in ("host copy", "host to device") else there
-    target = torch.empty_like(there if what in ("device copy", "host to device") else here)
-    if pinned and what == "device to host":
-        target = pinned(target)
-    return lambda: target.copy_(source, non_blocking=pinned is not None)
+    target = torch.empty_like(there) if what != "device to host" else host_memory(torch.empty_like(here))
+    return lambda: target.copy_(source, non_blocking=by == "pinned")
 
 
 def same(output: Tensor, size: int, seed: int) -> Check:
@@ -97,49 +82,40 @@ def same(output: Tensor, size: int, seed: int) -> Check:
     return Check.of(float(wrong), 0.0, f"; {wrong} numbers changed on the way" if wrong else "")
 
 
-def sum_jobs(size: int, counts: Sequence[tuple[Device, int | None]], seed: int) -> list[Job]:
+def sum_jobs(size: int, places: Places, seed: int) -> list[Job]:
     """Adding on each device with each thread count; on a GPU with the data there, and with the move."""
-    return [
-        _sum_job(size, device, by, seed, threads)
-        for device, threads in counts
-        for by in (SUMS[:1] if device.name == "cpu" else SUMS)
-    ]
+    memory = 3 * 4 * size * size  # two read, one written
 
+    def numbers(seed: int) -> Tensor:
+        return block(memory // 3, seed).view(size, size)
 
-def _sum_job(size: int, device: Device, by: str, seed: int, threads: int | None) -> Job:
-    moved = 3.0 * 4 * size * size  # two read, one written
-    return Job(
-        Task("sum", by, device.name, threads=threads, size=size, flop=float(size * size), moved=moved),
-        device,
-        prepare=partial(_adder, size, device, by, seed),
-        needs=3 * 4 * size * size,
-        check=partial(_right_sum, size=size, seed=seed),
-        limit=_memory_limit(device, moved) if by == "in place" else None,
-    )
+    def prepare(device: Device, by: str) -> Callable[[], Tensor]:
+        """In place nothing is allocated; the sum grows from call to call, and the first one is checked."""
+        a, b = numbers(seed), numbers(seed + 1)
+        if by == "moved every call":
+            return lambda: (a.to(device.place) + b.to(device.place)).cpu()
+        x, y = a.to(device.place), b.to(device.place)
+        return lambda: x.add_(y)
 
+    def check(output: Tensor) -> Check:
+        right = numbers(seed).double() + numbers(seed + 1).double()
+        return Check.of(float((output.cpu().double() - right).norm() / right.norm()), 1e-7)
 
-def _pair(size: int, seed: int) -> tuple[Tensor, Tensor]:
-    return block(4 * size * size, seed).view(size, size), block(4 * size * size, seed + 1).view(size, size)
+    def job(by: str, device: Device, threads: int | None) -> Job:
+        task = Task("sum", by, device.name, threads=threads, size=size, moved=float(memory))
+        limit = peaks_of(device).get("memory") if by == "in place" and memory >= BEYOND_CACHES else None
+        return Job(task, device, partial(prepare, device, by), memory, check=check, limit=limit)
 
-
-def _adder(size: int, device: Device, by: str, seed: int) -> Callable[[], Tensor]:
-    """Adding in place allocates nothing; the sum grows from call to call, and the first one is checked."""
-    a, b = _pair(size, seed)
-    if by == "moved every call":
-        return lambda: (a.to(device.place) + b.to(device.place)).cpu()
-    x, y = a.to(device.place), b.to(device.place)
-    return lambda: x.add_(y)
-
-
-def _right_sum(output: Tensor, size: int, seed: int) -> Check:
-    a, b = _pair(size, seed)
-    right = a.double() + b.double()
-    return Check.of(float((output.cpu().double() - right).norm() / right.norm()), 1e-7)
+    return [job(by, *place) for place in places for by in SUMS if by == "in place" or place[0].name != "cpu"]
 
 
 def report(record: Record) -> Report:
     """Bandwidth by block size, and from which size on adding on the GPU pays."""
-    crossings = {gpu: _crossovers(record, gpu) for gpu in record.gpus}
+    cpu = fastest(record.ok(what="sum", device="cpu"))
+    crossings = {
+        gpu: {by: crossover(fastest(record.ok(what="sum", device=gpu, by=by)), cpu) for by in SUMS}
+        for gpu in record.gpus
+    }
     copies = [m for m in record.measurements if m.task.what != "sum"]
     sums = record.all(what="sum")
     lines = [_best_line(record.ok(what=what)) for what in dict.fromkeys(m.task.what for m in copies if m.ok)]
@@ -150,31 +126,18 @@ def report(record: Record) -> Report:
     tables = (
         pivot("GB/s by size of the block", copies, lambda m: rate(m).removesuffix(" GB/s"), "bytes"),
         pivot("time of a sum of two n x n tensors", sums, lambda m: seconds(m.median_s)),
-        all_rows(record),
     )
-    marks = {f"{gpu}: {way}": float(n) for gpu, ways in crossings.items() for way, n in ways.items() if n}
     figures = (
-        curves("bandwidth", "Moving a block of memory", "bytes", "GB/s", copies, _gb_per_s),
-        curves("sum", "Adding two n x n tensors", "n", "seconds", sums, time_of, marks),
+        curves(Figure("bandwidth", "Moving a block of memory", "bytes", "GB/s"), copies, _gb_per_s),
+        curves(Figure("sum", "Adding two n x n tensors", "n", "seconds"), sums, time_of),
     )
     return Report(tuple(lines), tables, figures, {"crossover": crossings})
 
 
 def _gb_per_s(m: Measurement) -> float:
-    return (m.bytes_per_second or 0.0) / 1e9
+    return m.per_second("moved") / 1e9
 
 
-def _best_line(copies: list[Measurement]) -> str:
+def _best_line(copies: Sequence[Measurement]) -> str:
     best = max(copies, key=_gb_per_s)
-    task = best.task
-    threads = f", {task.threads} thread{'s' if task.threads > 1 else ''}" if task.threads else ""
-    return f"{task.what}: at most {rate(best)} ({task.by}{threads}, {digits((task.size or 0) / 1e6)} MB)"
-
-
-def _crossovers(record: Record, gpu: str) -> dict[str, int | None]:
-    def times(**labels: object) -> list[tuple[int, float]]:
-        """The fastest of each size."""
-        ordered = sorted(record.ok(what="sum", **labels), key=time_of, reverse=True)
-        return list({m.task.size or 0: m.median_s for m in ordered}.items())
-
-    return {by: crossover(times(device=gpu, by=by), times(device="cpu")) for by in SUMS}
+    return f"{best.task.what}: at most {rate(best)} ({best.task.by}, {in_bytes(best.task.size or 0)})"

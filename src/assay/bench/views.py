@@ -1,27 +1,28 @@
 """Measurements as rows, as a table by size, as curves over the size; and two records side by side."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from assay.bench.record import Measurement, Record
 from assay.bench.statistics import Ratio, Verdict, verdict
 from assay.report import Figure, Report, Series, Table, digits, seconds
 
 Cell = Callable[[Measurement], str]
+time_of = attrgetter("median_s")  # the value of a curve
 
 
 def rate(m: Measurement) -> str:
-    """The rate that suits the task: arithmetic, samples or bytes a second."""
-    if m.tflops is not None:
-        return flops(m.tflops)
-    if m.samples_per_second is not None:
-        return f"{m.samples_per_second:,.0f} samples/s"
-    return "" if m.bytes_per_second is None else f"{digits(m.bytes_per_second / 1e9)} GB/s"
+    """The rate that suits the task: samples, arithmetic or bytes a second."""
+    if samples := m.per_second("samples"):
+        return f"{samples:,.0f} samples/s"
+    if flop := m.per_second("flop"):
+        return flops(flop)
+    return f"{digits(m.per_second('moved') / 1e9)} GB/s" if m.task.moved else ""
 
 
-def flops(tflops: float) -> str:
-    return f"{digits(tflops)} TFLOP/s" if tflops >= 1 else f"{digits(tflops * 1e3)} GFLOP/s"
+def flops(rate: float) -> str:
+    return f"{digits(rate / 1e12)} TFLOP/s" if rate >= 1e12 else f"{digits(rate / 1e9)} GFLOP/s"
 
 
 def share(m: Measurement) -> str:
@@ -33,108 +34,96 @@ def share(m: Measurement) -> str:
 
 def spread(m: Measurement) -> str:
     """The interval of the median as a percentage around it."""
-    if m.interval_s is None:
-        return "none"
-    low, high = (100 * (end / m.median_s - 1) for end in m.interval_s)
-    return f"{low:+.1f} .. {high:+.1f} %"
+    ends = m.interval_s
+    return " .. ".join(f"{100 * (end / m.median_s - 1):+.1f}" for end in ends) + " %" if ends else "none"
 
 
-def notes(m: Measurement) -> str:
-    """Why a row has no time, or what is odd about it."""
-    return "; ".join(m.warnings) if m.ok else f"{m.status} ({m.reason})"
-
-
-def rows(
-    title: str,
-    measurements: Sequence[Measurement],
-    extra: Mapping[str, Cell] | None = None,
-    screen: bool = True,
-) -> Table:
-    """One line a measurement; what is wrong has no time. On the screen the title has what all rows share."""
+def rows(title: str, measurements: Sequence[Measurement], extra: Mapping[str, Cell] | None = None) -> Table:
+    """One line a measurement; what is wrong has no time, and the reason among the notes."""
     timed: dict[str, Cell] = {"time": lambda m: seconds(m.median_s), "95 % interval": spread, "rate": rate}
-    cells: dict[str, Cell] = {
-        "what": lambda m: m.task.what if m.task.size is None else f"{m.task.what} {m.task.size}",
-        "device": lambda m: m.task.device,
-        "threads": lambda m: str(m.task.threads or ""),
-        "precision": lambda m: m.task.precision,
-        "by": lambda m: m.task.by,
-        **{name: _if_timed(cell) for name, cell in (timed | dict(extra or {})).items()},
-        "notes": notes,
-    }
-    if screen and len(measurements) > 1:
-        for name in ("device", "threads", "precision"):
-            values = {cells[name](m) for m in measurements}
-            if len(values) == 1:
-                del cells[name]
-                title += f", {name} {value}" if (value := values.pop()) else ""
-    lines = tuple(tuple(cell(m) for cell in cells.values()) for m in measurements)
-    return Table(title, tuple(cells), lines, screen)
+    timed |= dict(extra or {})
+
+    def cells(m: Measurement) -> tuple[str, ...]:
+        what = m.task.what if m.task.size is None else f"{m.task.what} {m.task.size}"
+        times = [cell(m) if m.ok else "" for cell in timed.values()]
+        notes = "; ".join(m.warnings) if m.ok else f"{m.status} ({m.reason})"
+        return what, m.task.device, str(m.task.threads or ""), m.task.precision, m.task.by, *times, notes
+
+    columns = ("what", "device", "threads", "precision", "by", *timed, "notes")
+    return Table(title, columns, tuple(map(cells, measurements)))
 
 
-def _if_timed(cell: Cell) -> Cell:
-    return lambda m: cell(m) if m.ok and m.times else ""
+def times_of(record: Record, by: str) -> Cell:
+    """The time over that of the same task in another form."""
 
+    def cell(m: Measurement) -> str:
+        base = record.ok(what=m.task.what, size=m.task.size, device=m.task.device, by=by)
+        return str(m.against(base[0])) if base else ""
 
-def all_rows(record: Record) -> Table:
-    """Every measurement, for `table.md`."""
-    error: Cell = lambda m: str(m.check or "")  # noqa: E731 (a cell as the others)
-    return rows("all rows", record.measurements, {"error": error}, screen=False)
+    return cell
 
 
 def labels(measurements: Sequence[Measurement]) -> list[str]:
     """For each measurement, the parts of its task, size apart, that tell it from the others."""
-    parts = [
-        (
-            m.task.what,
-            m.task.device,
-            f"{m.task.threads}t" if m.task.threads else "",
-            m.task.by,
-            m.task.precision,
-        )
-        for m in measurements
-    ]
+    tasks = [m.task for m in measurements]
+    parts = [(t.what, t.device, f"{t.threads}t" if t.threads else "", t.by, t.precision) for t in tasks]
     differing = [i for i in range(5) if len({part[i] for part in parts}) > 1]
     return [" ".join(part[i] for i in differing if part[i]) or part[3] for part in parts]
 
 
+def _by_form(measurements: Sequence[Measurement]) -> dict[str, dict[int, Measurement]]:
+    forms: dict[str, dict[int, Measurement]] = {}
+    for m, label in zip(measurements, labels(measurements), strict=True):
+        forms.setdefault(label, {})[m.task.size or 0] = m
+    return forms
+
+
 def pivot(title: str, measurements: Sequence[Measurement], cell: Cell, axis: str = "n") -> Table:
     """One line a size, one column a form."""
-    names = labels(measurements)
-    columns = list(dict.fromkeys(names))
-    by_size: dict[int, dict[str, str]] = {}
-    for m, name in sorted(zip(measurements, names, strict=True), key=lambda pair: pair[0].task.size or 0):
-        by_size.setdefault(m.task.size or 0, {})[name] = cell(m) if m.ok else "-"
-    lines = tuple((f"{size}", *(row.get(c, "-") for c in columns)) for size, row in by_size.items())
-    return Table(title, (axis, *columns), lines)
+    forms = _by_form(measurements)
+    sizes = sorted({m.task.size or 0 for m in measurements})
+    lines = [
+        (str(n), *(cell(form[n]) if n in form and form[n].ok else "-" for form in forms.values()))
+        for n in sizes
+    ]
+    return Table(title, (axis, *forms), tuple(lines))
 
 
-def curves(
-    name: str,
-    title: str,
-    x: str,
-    y: str,
-    measurements: Sequence[Measurement],
-    value: Callable[[Measurement], float | None],
-    marks: Mapping[str, float] | None = None,
-) -> Figure:
-    """One line a form, over the size."""
-    points: dict[str, list[tuple[float, float]]] = {}
-    for m, label in zip(measurements, labels(measurements), strict=True):
-        if m.ok:
-            points.setdefault(label, []).append((float(m.task.size or 0), value(m) or 0.0))
-    series = tuple(Series(label, tuple(sorted(pairs))) for label, pairs in points.items())
-    return Figure(name, title, x, y, series, marks=marks or {})
+def curves(figure: Figure, measurements: Sequence[Measurement], y: Callable[[Measurement], float]) -> Figure:
+    """The figure with one line a form, over the size."""
+    series = [
+        Series(label, tuple((float(n), y(m)) for n, m in sorted(form.items()) if m.ok))
+        for label, form in _by_form(measurements).items()
+    ]
+    return replace(figure, series=tuple(line for line in series if line.points))
 
 
-def time_of(m: Measurement) -> float:
-    return m.median_s
+def complete(report: Report, record: Record) -> Report:
+    """The report with what every bench has: all rows in `table.md`, and a figure where there is none."""
+    table = replace(
+        rows("all rows", record.measurements, {"error": lambda m: str(m.check or "")}), screen=False
+    )
+    good, figure = record.ok(), Figure("times", f"bench={record.bench}", "size", "seconds")
+    if len({m.task.size for m in good}) > 1:
+        figure = curves(figure, good, time_of)
+    else:
+        figure = replace(figure, bars={m.task.key: m.median_s for m in good})
+    lines = report.lines
+    if loaded := sum("under load" in " ".join(m.warnings) for m in good):
+        lines += (f"{loaded} rows were measured under load: their times are not to be relied on",)
+    tables, figures = (*report.tables, table), report.figures or (figure,)
+    return replace(report, lines=lines, tables=tables, figures=figures)
+
+
+def fastest(measurements: Sequence[Measurement]) -> dict[int, float]:
+    """The least time of each size."""
+    ordered = sorted(measurements, key=time_of, reverse=True)
+    return {m.task.size or 0: m.median_s for m in ordered}
 
 
 def crossing(ways: Mapping[str, int | None]) -> str:
     """ "in place: from 1024; moved every call: at no size"."""
-    return "; ".join(
-        f"{way}: {'at no size' if size is None else f'from {size}'}" for way, size in ways.items()
-    )
+    return "; ".join(f"{way}: {f'from {size}' if size else 'at no size'}" for way, size in ways.items())
 
 
 @dataclass(frozen=True)
@@ -150,13 +139,13 @@ class Row:
 
 def compared_rows(before: Sequence[Measurement], after: Sequence[Measurement]) -> list[Row]:
     """The rows that both results have a good time for, in the order of the first."""
-    second = {m.task.key: m for m in after if m.ok and m.times}
-    pairs = [(m, second[m.task.key]) for m in before if m.ok and m.times and m.task.key in second]
-    ratios = [new.against(old) for old, new in pairs]
-    return [
-        Row(old.task.key, old.median_s, new.median_s, ratio, verdict(ratio))
-        for (old, new), ratio in zip(pairs, ratios, strict=True)
-    ]
+    second = {m.task.key: m for m in after if m.ok}
+    compared: list[Row] = []
+    for old in before:
+        if old.ok and (new := second.get(old.task.key)):
+            ratio = new.against(old)
+            compared.append(Row(old.task.key, old.median_s, new.median_s, ratio, verdict(ratio)))
+    return compared
 
 
 def comparison(compared: Sequence[Row], old: Record, new: Record) -> Report:
@@ -166,24 +155,16 @@ def comparison(compared: Sequence[Row], old: Record, new: Record) -> Report:
         for row in compared
     )
     columns = ("row", "before", "after", "after/before (95 % interval)", "verdict")
-    lines = _differences(old.environment, new.environment)
-    keys = {m.task.key for m in (*old.measurements, *new.measurements)}
-    if left_out := len(keys) - len(compared):
+    both = (*old.measurements, *new.measurements)
+    lines: list[str] = []
+    for name in ("devices", "versions", "blas"):  # a reader must know this before blaming the code
+        one, other = old.environment.get(name), new.environment.get(name)
+        if one != other:
+            lines.append(f"{name} differ: {one} and {other}")
+    if left_out := len({m.task.key for m in both}) - len(compared):
         lines.append(f"{left_out} rows are in one result only, or have no good time")
-    if any(len(m.groups) == 1 for m in (*old.measurements, *new.measurements)):
+    if any(len(m.groups) == 1 for m in both):
         lines.append(
             "one process a side: what differs between processes is in no interval (processes=5 measures it)"
         )
-    verdicts = [row.verdict for row in compared]
-    counts = [f"{verdicts.count(name)} {name}" for name in ("SAME", "FASTER", "SLOWER", "UNCLEAR")]
-    return Report((*lines, ", ".join(counts)), (Table("after against before", columns, cells),))
-
-
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What a reader must know before blaming the code for a difference."""
-    pairs = {
-        "CPU": (old["cpu"]["name"], new["cpu"]["name"]),
-        **{name: (old[name], new[name]) for name in ("devices", "versions")},
-        "BLAS": (old["blas"], new["blas"]),
-    }
-    return [f"{name} differ: {a} and {b}" for name, (a, b) in pairs.items() if a != b]
+    return Report(tuple(lines), (Table("after against before", columns, cells),))
