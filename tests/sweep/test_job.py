@@ -12,7 +12,7 @@ from filelock import FileLock
 from assay.errors import UserError
 from assay.run.folder import RunFolder
 from assay.run.process import this_process
-from assay.sweep.job import DIED, SweepFolder, is_held, opened, plan, state_of
+from assay.sweep.job import DIED, Entry, Listed, SweepFolder, plan, read
 
 
 def write_result(path: Path, status: str, **process: Any) -> None:
@@ -21,33 +21,37 @@ def write_result(path: Path, status: str, **process: Any) -> None:
     (path / "result.json").write_text(text)
 
 
+def entry(path: Path) -> Entry:
+    return read(Listed("1", "1", ()), path)
+
+
 def test_a_job_runs_while_its_process_lives_and_died_if_that_said_nothing(tmp_path: Path) -> None:
-    assert state_of(opened(tmp_path / "a")).status == "pending"
+    assert entry(tmp_path / "a").status == "pending"
     write_result(tmp_path / "a", "running")
-    assert state_of(opened(tmp_path / "a")).status == "running"
+    assert entry(tmp_path / "a").status == "running"
     write_result(tmp_path / "a", "running", pid=2**22 + 1)
-    state = state_of(opened(tmp_path / "a"))
-    assert state.status == "interrupted" and (state.error or "").startswith(DIED)
+    died = entry(tmp_path / "a")
+    assert died.status == "interrupted" and (died.error or "").startswith(DIED)
     write_result(tmp_path / "a", "completed")
-    assert state_of(opened(tmp_path / "a")).status == "completed"
+    assert entry(tmp_path / "a").status == "completed"
 
 
 def test_a_damaged_result_counts_as_none(tmp_path: Path) -> None:
     write_result(tmp_path / "a", "completed")
     (tmp_path / "a" / "result.json").write_bytes(b"\x00\xff")
-    assert state_of(opened(tmp_path / "a")).status == "pending"
+    assert entry(tmp_path / "a").status == "pending"
 
 
 def test_the_lock_of_a_job_is_that_of_its_run_folder_and_its_holder_may_enter_again(tmp_path: Path) -> None:
-    assert not is_held(tmp_path)
     folder = RunFolder(tmp_path)
+    assert not RunFolder(tmp_path).is_locked()
     with folder.claimed():
         with folder.claimed():
-            assert is_held(tmp_path)
-        assert is_held(tmp_path)
+            assert RunFolder(tmp_path).is_locked()
+        assert RunFolder(tmp_path).is_locked()
         with pytest.raises(UserError), RunFolder(tmp_path).claimed():
             pass
-    assert not is_held(tmp_path)
+    assert not RunFolder(tmp_path).is_locked()
 
 
 def test_a_file_system_without_locks_is_answered_with_what_to_do(

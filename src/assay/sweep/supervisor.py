@@ -5,17 +5,17 @@ by `record_failure`. Jobs that another command has are left to it and waited for
 """
 
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 
 from assay.errors import Interrupted
-from assay.run.folder import record_failure
+from assay.run.folder import RunFolder, record_failure
 from assay.run.signals import StopRequest
-from assay.sweep.job import DIED, Job, JobState, SweepFolder, is_held, opened, state_of
+from assay.sweep.job import DIED, Entry, Job, Plan, SweepFolder, opened, read
 from assay.sweep.pool import Engine, Handle
 from assay.sweep.worker import Task
 from assay.training.atomic import WriteError
@@ -29,29 +29,28 @@ TRIES = 2  # of a job whose process dies: what killed it may not have been its o
 class Supervisor:
     """One command's part of a sweep."""
 
-    sweep: SweepFolder
-    jobs: Sequence[Job]
+    plan: Plan
+    folder: SweepFolder
     engine: Engine
     request: StopRequest
-    task_of: Callable[[Job, bool], Task]  # the bool: whether it begins anew
-    watch: Callable[[Mapping[str, JobState]], None]
+    watch: Callable[[Mapping[str, Entry]], None]
     tell: Callable[[str], None]
     _handles: dict[str, Handle] = field(default_factory=dict[str, Handle])
     _tries: Counter[str] = field(default_factory=Counter[str])
     _told: set[str] = field(default_factory=set[str])
     _stopped: bool = False  # no further job begins
 
-    def run(self, states: Mapping[str, JobState]) -> None:
+    def run(self, entries: Mapping[str, Entry]) -> None:
         """Until nothing is left to do. Raises `Interrupted` if a signal ended it."""
-        failed = {id for id, state in states.items() if state.status in ("failed", "diverged")}
+        failed = {id for id, entry in entries.items() if entry.failed}
         self.request.ask = self._stop
         try:
-            while self._start(states, failed) or self._handles or self._others(states):
+            while self._start(entries, failed) or self._handles or self._others(entries):
                 until = time.monotonic() + LOOK_SECONDS
-                while not self._settle() and time.monotonic() < until:
+                while not self._note_ended() and time.monotonic() < until:
                     time.sleep(POLL_SECONDS)
-                states = self.sweep.states(self.jobs, states)
-                self.watch(states)
+                entries = self.folder.entries(self.plan.jobs, entries)
+                self.watch(entries)
         finally:
             self.request.ask = None
             for handle in self._handles.values():
@@ -59,63 +58,69 @@ class Supervisor:
         if self.request.received is not None:
             raise Interrupted(self.request.received)
 
-    def _start(self, states: Mapping[str, JobState], failed: set[str]) -> bool:
+    def _start(self, entries: Mapping[str, Entry], failed: set[str]) -> bool:
         """Begin what there is room for; whether any job waits for its turn."""
-        waiting = [job for job in self.jobs if not self._stopped and self._waits(job, states, failed)]
-        room = max(0, self.engine.at_once - len(self._handles))
-        free = (job for job in waiting if not is_held(self.sweep.job(job)))
-        chosen = list(islice(free, room))
-        handles = self.engine.start([self.task_of(job, job.id in failed) for job in chosen])
+        waiting = [one for one in self.plan.jobs if not self._stopped and self._waits(one, entries, failed)]
+        free = (one for one in waiting if not RunFolder(self.folder.job(one)).is_locked())
+        chosen = list(islice(free, max(0, self.engine.at_once - len(self._handles))))
+        handles = self.engine.start([self._task(job, job.id in failed) for job in chosen])
         self._handles |= zip([job.id for job in chosen], handles, strict=True)
         if self.request.received is not None:  # it came while they were started
             self._stop(self.request.received, handles)
         return bool(waiting)
 
-    def _waits(self, job: Job, states: Mapping[str, JobState], failed: set[str]) -> bool:
+    def _task(self, job: Job, again: bool) -> Task:
+        path, engine = self.folder.job(job).absolute(), self.engine
+        where = engine.threads, engine.gpus
+        return Task(path, job.config, job.overrides, *where, again, self.plan.env, tuple(sys.argv))
+
+    def _waits(self, job: Job, entries: Mapping[str, Entry], failed: set[str]) -> bool:
         """Whether it is to begin or to go on; one that failed before this command is run once more."""
+        entry, tries = entries[job.id], self._tries[job.id]
         if job.id in self._handles:
             return False
-        if states[job.id].status in ("failed", "diverged"):
-            return job.config.sweep.retry == "failed" and job.id in failed and not self._tries[job.id]
-        return states[job.id].status in ("pending", "interrupted") and self._tries[job.id] < TRIES
+        if entry.failed:
+            return job.config.sweep.retry == "failed" and job.id in failed and not tries
+        return entry.status in ("pending", "interrupted") and tries < TRIES
 
-    def _others(self, states: Mapping[str, JobState]) -> bool:
+    def _others(self, entries: Mapping[str, Entry]) -> bool:
         """Whether another command runs jobs of ours: theirs may come back to us."""
-        running = {} if self._stopped else {id: one for id, one in states.items() if one.status == "running"}
-        for id in running.keys() - self._told:
-            process = running[id].result["process"]
-            who = f"process {process['pid']} on {process['host']}"
-            self.tell(f"{id} is run by another sweep ({who}): waiting for it")
-        self._told |= running.keys()
+        running = [] if self._stopped else [one for one in entries.values() if one.status == "running"]
+        for entry in running:
+            if entry.id not in self._told:
+                process = entry.result["process"]
+                who = f"process {process['pid']} on {process['host']}"
+                self.tell(f"{entry.id} is run by another sweep ({who}): waiting for it")
+        self._told |= {entry.id for entry in running}
         return bool(running)
 
-    def _settle(self) -> bool:
+    def _note_ended(self) -> bool:
         """Take note of the jobs whose processes have ended; whether there are any."""
         ended = {id: how for id, handle in self._handles.items() if (how := handle.ended()) is not None}
-        for job in self.jobs if ended else ():
+        for job in self.plan.jobs if ended else ():
             if job.id in ended:
                 del self._handles[job.id]
-                self._note(job, self.sweep.job(job), ended[job.id])
+                self._note(job, ended[job.id])
         return bool(ended)
 
-    def _note(self, job: Job, path: Path, how: str) -> None:
-        state = state_of(opened(path))
-        if is_held(path) or (not how and state.status == "pending"):
+    def _note(self, job: Job, how: str) -> None:
+        entry = read(job, self.folder.job(job))
+        if RunFolder(entry.folder).is_locked() or (not how and entry.status == "pending"):
             return  # another command has it
         self._tries[job.id] += 1
-        if how and (state.status == "pending" or (state.error or "").startswith(DIED)):
-            self._record_death(job, path, how)
-        if state.status in ("failed", "diverged") and job.config.sweep.on_failure == "stop":
+        if how and (entry.status == "pending" or (entry.error or "").startswith(DIED)):
+            self._record_death(job, entry, how)
+        if entry.failed and job.config.sweep.on_failure == "stop":
             self._stopped = True
 
-    def _record_death(self, job: Job, path: Path, how: str) -> None:
+    def _record_death(self, job: Job, entry: Entry, how: str) -> None:
         signum = self.request.received
-        if signum is not None and not path.exists():
+        if signum is not None and not entry.folder.exists():
             return  # it had not begun
         error = f"{DIED}: {how}" if signum is None else f"stopped by {signal.Signals(signum).name}"
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            record_failure(opened(path), job.config, job.overrides, "interrupted", error)
+            entry.folder.mkdir(parents=True, exist_ok=True)
+            record_failure(opened(entry.folder), job.config, job.overrides, "interrupted", error)
         except WriteError as unwritten:
             self.tell(f"{job.name}: {error}; {unwritten}")
 
