@@ -117,8 +117,8 @@ def slurm(queue: Queue, folder: Path) -> Slurm:
 
 
 def task(name: str) -> Task:
-    config: Any = None
-    return Task(Path(name), config, (), None, (), False, {}, ())
+    job: Any = None
+    return Task(Path(name), job, None, (), False, {}, ())
 
 
 def test_a_job_that_slurm_still_has_is_not_queued_twice(queue: Queue, tmp_path: Path) -> None:

@@ -70,8 +70,8 @@ def test_a_file_system_without_locks_is_answered_with_what_to_do(
 
 def test_no_secret_is_written_into_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_TOKEN", "hush-hush")
-    jobs = plan(("name=hush-hush", "seed=0,1")).jobs
-    SweepFolder(tmp_path).write_manifest(jobs, "python train.py -m name=hush-hush seed=0,1")
+    wanted = plan(("name=hush-hush", "seed=0,1"))
+    SweepFolder(tmp_path).write_manifest(wanted, "python train.py -m name=hush-hush seed=0,1")
     text = (tmp_path / "sweep.json").read_text()
     assert "hush" not in text and text.count("<redacted>") == 3
 

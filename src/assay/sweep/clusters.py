@@ -32,7 +32,7 @@ SHARED = (
 
 def engine_of(plan: Plan, sweep: SweepFolder) -> Engine:
     """The engine that `hydra/launcher` names; without it this machine. Raises `UserError` for any other."""
-    launcher, here = plan.launcher, local_engine(plan.jobs)
+    launcher, here = plan.launcher, local_engine(plan)
     name, count = str(launcher.get("_target_", "")).rpartition(".")[2], len(plan.jobs)
     if name in ("", "BasicLauncher"):
         return here

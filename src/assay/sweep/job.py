@@ -23,7 +23,7 @@ from assay.config.load import Loaded, load_job
 from assay.config.messages import InvalidConfig, Problem
 from assay.config.redact import redact, redact_text
 from assay.config.saved import as_plain, config_id, group_id
-from assay.config.schema import TrainConfig, inside
+from assay.config.schema import SweepConfig, TrainConfig
 from assay.errors import UserError
 from assay.run.earlier import find_earlier
 from assay.run.folder import RunFolder
@@ -70,6 +70,10 @@ class Plan:
     jobs: tuple[Job, ...]
     launcher: Mapping[str, Any]
     env: Mapping[str, str]
+
+    @property
+    def config(self) -> SweepConfig:
+        return self.jobs[0].config.sweep
 
 
 def plan(overrides: Sequence[str]) -> Plan:
@@ -210,11 +214,6 @@ class SweepFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    @classmethod
-    def named(cls, output_dir: str, name: str) -> "SweepFolder":
-        """The folder of that name, there or not. Raises `UserError` for a name that leads elsewhere."""
-        return cls(inside(Path(output_dir) / "sweeps", name, "sweep.name"))
-
     @property
     def manifest(self) -> Manifest | None:
         """None where there is none yet. Raises `UserError` if it is damaged."""
@@ -228,16 +227,10 @@ class SweepFolder:
                 f"{file} is damaged\n  remove it and type the sweep's command again: no job is lost"
             ) from None
 
-    def write_manifest(self, jobs: Sequence[Job], command: str) -> None:
-        by = jobs[0].config.sweep
-        listed = tuple(Listed(job.id, job.group, tuple(redact(job.overrides))) for job in jobs)
-        manifest = Manifest(
-            name=self.path.name,
-            command=redact_text(command),
-            metric=by.metric,
-            direction=by.direction,
-            jobs=listed,
-        )
+    def write_manifest(self, plan: Plan, command: str) -> None:
+        listed = tuple(Listed(job.id, job.group, tuple(redact(job.overrides))) for job in plan.jobs)
+        by, command = {"metric": plan.config.metric, "direction": plan.config.direction}, redact_text(command)
+        manifest = Manifest(name=self.path.name, command=command, jobs=listed, **by)
         if manifest != self.manifest:
             write_durably(self.path / "sweep.json", manifest.model_dump_json(indent=2).encode())
 

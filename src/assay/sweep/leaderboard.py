@@ -2,8 +2,8 @@
 
 Jobs stand in order: completed ones by the metric, then those that are not finished, failed ones last. Groups
 are the jobs that differ in their seed alone. Each group is compared with the best one by Student's paired
-t-test where both have the same seeds, else by Welch's; the p values are corrected for their number by Holm's
-method (1979). The best is chosen after the fact, so a p value is a hint, no proof.
+t-test where both have the same seeds, else by Welch's; the p values are corrected for their number by Holm's method
+(1979). The best is chosen after the fact, so a p value is a hint, no proof.
 """
 
 import math
@@ -13,10 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from assay.config.explain import value_at
-from assay.config.saved import read_config
 from assay.errors import UserError
-from assay.sweep.grid import key_of, swept_keys
+from assay.sweep.grid import swept_keys
 from assay.sweep.job import Entry, SweepFolder
 
 METRICS = ("val/accuracy", "val/loss", "test/accuracy", "test/loss")
@@ -205,21 +203,4 @@ def entries_of(folders: Sequence[Path]) -> list[Entry]:
                 "  the sweeps are in outputs/sweeps/"
             )
         entries += sweep.entries(manifest.jobs).values()
-    return _filled(entries) if len(once) > 1 else entries
-
-
-def _filled(entries: Sequence[Entry]) -> list[Entry]:
-    """With the config's own value of each key that was typed for other jobs alone."""
-    keys = swept_keys([one.overrides for one in entries])
-
-    def filled(entry: Entry) -> Entry:
-        missing = set(keys) - {key_of(override) for override in entry.overrides}
-        try:
-            config = read_config(entry.folder) if missing else {}
-        except UserError:  # it has not begun, or the file is damaged
-            return entry
-        saved = {key: value_at(config, key) for key in keys if key in missing}
-        typed = [f"{k}={v}" for k, v in saved.items() if v is not None and not isinstance(v, Mapping)]
-        return replace(entry, overrides=(*entry.overrides, *typed))
-
-    return [filled(entry) for entry in entries]
+    return entries

@@ -17,11 +17,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from assay.config.messages import Problem
 from assay.run.place import usable_cores
 from assay.run.process import this_process
-from assay.run.signals import STOP
-from assay.sweep.job import Job
+from assay.run.signals import STOP, StopRequest
+from assay.sweep.job import Job, Plan, SweepFolder
 from assay.sweep.worker import Task, in_process, run_job, validate
 
 PRELOAD = ["assay.run.run"]  # what every job imports, which takes seconds
@@ -48,6 +50,20 @@ class Engine:
     start: Callable[[Sequence[Task]], Sequence[Handle]]
     gpus: tuple[str, ...] = ()  # UUIDs of those that a job chooses one from
     elsewhere: bool = False  # whether jobs run on nodes that may have other files than this machine
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """All that one command's part of a sweep works with."""
+
+    plan: Plan
+    folder: SweepFolder
+    engine: Engine
+    request: StopRequest
+    console: Console
+
+    def say(self, text: str, style: str | None = None) -> None:
+        self.console.print(text, style=style, markup=False, soft_wrap=True)
 
 
 def process(log: Path | None, function: Callable[..., None], *args: Any) -> BaseProcess:
@@ -95,18 +111,18 @@ def _handle(started: BaseProcess) -> Handle:
     return Handle(ended, stop, lambda: kill(started))
 
 
-def local_engine(jobs: Sequence[Job]) -> Engine:
+def local_engine(plan: Plan) -> Engine:
     """This machine, for a sweep of so many jobs in all.
 
     The share of a job follows from the command alone, not from what is left to do: a sweep that is finished
     later gives each of its jobs the threads that it would have had at once.
     """
-    sweep, devices = jobs[0].config.sweep, [job.config.device for job in jobs]
+    sweep, devices = plan.config, [job.config.device for job in plan.jobs]
     # who asks for several GPUs gets all of them
     shares = any(one.devices == 1 and one.accelerator in ("auto", "gpu") for one in devices)
     gpus = visible_gpus() if shares else ()
     automatic = len(gpus) * sweep.jobs_per_gpu or usable_cores()
-    workers = min(automatic if sweep.workers == "auto" else sweep.workers, len(jobs))
+    workers = min(automatic if sweep.workers == "auto" else sweep.workers, len(plan.jobs))
     threads = None if workers == 1 else max(1, usable_cores() // workers)
     return Engine("on this machine", workers, threads, start_here, gpus)
 

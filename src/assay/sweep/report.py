@@ -82,44 +82,34 @@ def groups_of(board: Leaderboard) -> list[dict[str, Any]]:
     ]
 
 
-def jobs_table(board: Leaderboard) -> Table:
+def jobs_table(board: Leaderboard, most: int | None = None) -> Table:
     """The best first, failures last."""
     shown = {"rank", *board.keys, board.metric, f"last {board.metric}", "test/accuracy", "epochs"}
     shown |= {"total_seconds", "status", "reason"}
-    jobs = [{name: job[name] for name in job if name in shown} for job in jobs_of(board)]
-    failed = ["red" if one.failed else "" for one in board.entries]
-    titles = tuple({"rank": "", "total_seconds": "seconds"}.get(name, name) for name in jobs[0])
+    jobs = [{name: job[name] for name in job if name in shown} for job in jobs_of(board)][:most]
+    red = ["red" if one.failed else "" for one in board.entries]
     return Table(
         "Jobs",
-        titles,
+        tuple({"rank": "", "total_seconds": "seconds"}.get(name, name) for name in jobs[0]),
         tuple(tuple(as_text(name, value) for name, value in job.items()) for job in jobs),
-        styles=tuple("bold" if job["rank"] == 1 else red for job, red in zip(jobs, failed, strict=True)),
+        styles=tuple("bold" if job["rank"] == 1 else red[at] for at, job in enumerate(jobs)),
     )
 
 
 def groups_table(board: Leaderboard) -> Table:
     """The best first, with mean and interval over seeds."""
-    rows = [_group_cells(board, group) for group in board.groups]
-    return Table(
-        "By config, over seeds (mean ± 95 % interval)",
-        tuple(rows[0]),
-        tuple(tuple(row.values()) for row in rows),
-        styles=tuple("bold" if group.note == "best" else "" for group in board.groups),
-    )
-
-
-def _group_cells(board: Leaderboard, group: Group) -> dict[str, str]:
-    spread = group.spreads.get(board.metric)
-    n, of = spread.n if spread else 0, len(group.entries)
-    return {
-        **{key: group.entries[0].value(key) for key in board.group_keys},
-        "n": str(n) if len(group.completed) == of else f"{n} of {of}",
-        board.metric: _with_interval(board.metric, spread),
-        "sd": as_text(board.metric, spread and spread.sd).rstrip("%"),
-        "test/accuracy": _with_interval("test/accuracy", group.spreads.get("test/accuracy")),
-        "seconds": as_text("seconds", group.seconds),
-        "": group.note,
-    }
+    metric, rows = board.metric, list[dict[str, str]]()
+    for group in board.groups:
+        spread, n, done = group.spreads.get(metric), len(group.entries), len(group.completed)
+        cells = {key: group.entries[0].value(key) for key in board.group_keys}
+        cells["n"] = str(spread.n if spread else 0) + (f" of {n}" if done < n else "")
+        cells[metric] = _with_interval(metric, spread)
+        cells["sd"] = as_text(metric, spread and spread.sd).rstrip("%")
+        cells["test/accuracy"] = _with_interval("test/accuracy", group.spreads.get("test/accuracy"))
+        rows.append(cells | {"seconds": as_text("seconds", group.seconds), "": group.note})
+    title = "By config, over seeds (mean ± 95 % interval)"
+    styles = tuple("bold" if group.note == "best" else "" for group in board.groups)
+    return Table(title, tuple(rows[0]), tuple(tuple(row.values()) for row in rows), styles=styles)
 
 
 def files(board: Leaderboard) -> dict[str, str]:
@@ -168,24 +158,12 @@ def _again(entry: Entry) -> tuple[str, str]:
 def environment(board: Leaderboard) -> dict[str, str]:
     """What the jobs ran on and with; several values where they differ."""
     seen: dict[str, dict[str, None]] = {}
-    for entry in board.entries:
-        for key, value in _environment(entry.result).items():
-            seen.setdefault(key, {})[value] = None
+    for key in ("device", "data", "git", "versions"):
+        for entry in board.entries:
+            values: Mapping[str, Any] = entry.result.get(key) or {}
+            said = ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+            seen.setdefault(key, {}).update({said: None} if said else {})
     return {key: "; ".join(values) for key, values in seen.items()}
-
-
-def _environment(result: Mapping[str, Any]) -> dict[str, str]:
-    said: dict[str, str] = {}
-    if device := result.get("device"):
-        said["device"] = f"{device['accelerator']}: {device['name']}, {device['threads']} CPU threads, "
-        said["device"] += str(device["precision"])
-    if data := result.get("data"):
-        said["data"] = f"{data['name']} (SHA-256 {str(data['sha256'])[:12]})"
-    if git := result.get("git"):
-        said["code"] = code_of(git)
-    if process := result.get("process"):
-        said["host"] = process["host"]
-    return said | {name: str(version) for name, version in result.get("versions", {}).items()}
 
 
 def code_of(git: Mapping[str, Any]) -> str:

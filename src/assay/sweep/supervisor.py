@@ -8,15 +8,14 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
 from assay.errors import Interrupted
 from assay.run.folder import RunFolder, record_failure
-from assay.run.signals import StopRequest
-from assay.sweep.job import DIED, Entry, Job, Plan, SweepFolder, opened, read
-from assay.sweep.pool import Engine, Handle
+from assay.sweep.job import DIED, Entry, Job, opened, read
+from assay.sweep.pool import Handle, Sweep
 from assay.sweep.worker import Task
 from assay.training.atomic import WriteError
 
@@ -29,82 +28,77 @@ TRIES = 2  # of a job whose process dies: what killed it may not have been its o
 class Supervisor:
     """One command's part of a sweep."""
 
-    plan: Plan
-    folder: SweepFolder
-    engine: Engine
-    request: StopRequest
+    sweep: Sweep
+    entries: Mapping[str, Entry]  # as the folders were at the last look
     watch: Callable[[Mapping[str, Entry]], None]
-    tell: Callable[[str], None]
-    _handles: dict[str, Handle] = field(default_factory=dict[str, Handle])
+    _handles: dict[str, tuple[Job, Handle]] = field(default_factory=dict[str, tuple[Job, Handle]])
     _tries: Counter[str] = field(default_factory=Counter[str])
     _told: set[str] = field(default_factory=set[str])
     _stopped: bool = False  # no further job begins
 
-    def run(self, entries: Mapping[str, Entry]) -> None:
+    def run(self) -> None:
         """Until nothing is left to do. Raises `Interrupted` if a signal ended it."""
-        failed = {id for id, entry in entries.items() if entry.failed}
-        self.request.ask = self._stop
+        request, jobs = self.sweep.request, self.sweep.plan.jobs
+        failed = {id for id, entry in self.entries.items() if entry.failed}
+        request.ask = self._stop
         try:
-            while self._start(entries, failed) or self._handles or self._others(entries):
+            while self._start(failed) or self._handles or self._others():
                 until = time.monotonic() + LOOK_SECONDS
                 while not self._note_ended() and time.monotonic() < until:
                     time.sleep(POLL_SECONDS)
-                entries = self.folder.entries(self.plan.jobs, entries)
-                self.watch(entries)
+                self.entries = self.sweep.folder.entries(jobs, self.entries)
+                self.watch(self.entries)
         finally:
-            self.request.ask = None
-            for handle in self._handles.values():
+            request.ask = None
+            for _, handle in self._handles.values():
                 handle.kill()
-        if self.request.received is not None:
-            raise Interrupted(self.request.received)
+        if request.received is not None:
+            raise Interrupted(request.received)
 
-    def _start(self, entries: Mapping[str, Entry], failed: set[str]) -> bool:
+    def _start(self, failed: set[str]) -> bool:
         """Begin what there is room for; whether any job waits for its turn."""
-        waiting = [one for one in self.plan.jobs if not self._stopped and self._waits(one, entries, failed)]
-        free = (one for one in waiting if not RunFolder(self.folder.job(one)).is_locked())
-        chosen = list(islice(free, max(0, self.engine.at_once - len(self._handles))))
-        handles = self.engine.start([self._task(job, job.id in failed) for job in chosen])
-        self._handles |= zip([job.id for job in chosen], handles, strict=True)
-        if self.request.received is not None:  # it came while they were started
-            self._stop(self.request.received, handles)
+        folder, engine, env = self.sweep.folder, self.sweep.engine, self.sweep.plan.env
+        waiting = [job for job in self.sweep.plan.jobs if not self._stopped and self._waits(job, failed)]
+        free = (job for job in waiting if not RunFolder(folder.job(job)).is_locked())
+        chosen = list(islice(free, max(0, engine.at_once - len(self._handles))))
+        places = [(folder.job(job).absolute(), job, engine.threads, engine.gpus) for job in chosen]
+        handles = engine.start([Task(*at, at[1].id in failed, env, tuple(sys.argv)) for at in places])
+        self._handles |= {job.id: (job, handle) for job, handle in zip(chosen, handles, strict=True)}
+        for handle in handles:
+            if self.sweep.request.received is not None:  # it came while they were started
+                handle.stop(self.sweep.request.received)
         return bool(waiting)
 
-    def _task(self, job: Job, again: bool) -> Task:
-        path, engine = self.folder.job(job).absolute(), self.engine
-        where = engine.threads, engine.gpus
-        return Task(path, job.config, job.overrides, *where, again, self.plan.env, tuple(sys.argv))
-
-    def _waits(self, job: Job, entries: Mapping[str, Entry], failed: set[str]) -> bool:
+    def _waits(self, job: Job, failed: set[str]) -> bool:
         """Whether it is to begin or to go on; one that failed before this command is run once more."""
-        entry, tries = entries[job.id], self._tries[job.id]
+        entry, tries = self.entries[job.id], self._tries[job.id]
         if job.id in self._handles:
             return False
         if entry.failed:
             return job.config.sweep.retry == "failed" and job.id in failed and not tries
         return entry.status in ("pending", "interrupted") and tries < TRIES
 
-    def _others(self, entries: Mapping[str, Entry]) -> bool:
+    def _others(self) -> bool:
         """Whether another command runs jobs of ours: theirs may come back to us."""
-        running = [] if self._stopped else [one for one in entries.values() if one.status == "running"]
+        running = [one for one in self.entries.values() if one.status == "running" and not self._stopped]
         for entry in running:
             if entry.id not in self._told:
                 process = entry.result["process"]
                 who = f"process {process['pid']} on {process['host']}"
-                self.tell(f"{entry.id} is run by another sweep ({who}): waiting for it")
+                self.sweep.say(f"{entry.id} is run by another sweep ({who}): waiting for it")
         self._told |= {entry.id for entry in running}
         return bool(running)
 
     def _note_ended(self) -> bool:
         """Take note of the jobs whose processes have ended; whether there are any."""
-        ended = {id: how for id, handle in self._handles.items() if (how := handle.ended()) is not None}
-        for job in self.plan.jobs if ended else ():
-            if job.id in ended:
-                del self._handles[job.id]
-                self._note(job, ended[job.id])
+        ended = [(job, how) for job, one in self._handles.values() if (how := one.ended()) is not None]
+        for job, how in ended:
+            del self._handles[job.id]
+            self._note(job, how)
         return bool(ended)
 
     def _note(self, job: Job, how: str) -> None:
-        entry = read(job, self.folder.job(job))
+        entry = read(job, self.sweep.folder.job(job))
         if RunFolder(entry.folder).is_locked() or (not how and entry.status == "pending"):
             return  # another command has it
         self._tries[job.id] += 1
@@ -114,7 +108,7 @@ class Supervisor:
             self._stopped = True
 
     def _record_death(self, job: Job, entry: Entry, how: str) -> None:
-        signum = self.request.received
+        signum = self.sweep.request.received
         if signum is not None and not entry.folder.exists():
             return  # it had not begun
         error = f"{DIED}: {how}" if signum is None else f"stopped by {signal.Signals(signum).name}"
@@ -122,9 +116,9 @@ class Supervisor:
             entry.folder.mkdir(parents=True, exist_ok=True)
             record_failure(opened(entry.folder), job.config, job.overrides, "interrupted", error)
         except WriteError as unwritten:
-            self.tell(f"{job.name}: {error}; {unwritten}")
+            self.sweep.say(f"{job.name}: {error}; {unwritten}")
 
-    def _stop(self, signum: int, handles: Sequence[Handle] | None = None) -> None:
+    def _stop(self, signum: int) -> None:
         self._stopped = True
-        for handle in list(self._handles.values()) if handles is None else handles:
+        for _, handle in self._handles.values():
             handle.stop(signum)

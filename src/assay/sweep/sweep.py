@@ -10,20 +10,18 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from rich.console import Console
-
 from assay.config.load import load
+from assay.config.schema import inside
 from assay.errors import Interrupted, RunFailed, UserError
-from assay.run.signals import StopRequest, stop_requests
+from assay.run.signals import stop_requests
 from assay.sweep.clusters import engine_of
-from assay.sweep.console import View, conclude, console_of_sweep, introduce, list_jobs, say, show
-from assay.sweep.job import Entry, Job, Plan, SweepFolder, plan, refuse_any
+from assay.sweep.console import View, conclude, console_of_sweep, introduce, list_jobs, show
+from assay.sweep.job import Entry, Job, SweepFolder, plan, refuse_any
 from assay.sweep.leaderboard import Leaderboard, entries_of, leaderboard
-from assay.sweep.pool import Engine, problems_of, process
+from assay.sweep.pool import Sweep, problems_of, process
 from assay.sweep.report import files, page
 from assay.sweep.supervisor import Supervisor
 from assay.training.atomic import write_durably
@@ -35,30 +33,32 @@ def sweep(overrides: Sequence[str]) -> None:
     Raises `UserError` before anything is written, `RunFailed` if a job did not complete, `Interrupted`.
     """
     wanted = plan(overrides)
-    jobs, config, console = wanted.jobs, wanted.jobs[0].config.sweep, console_of_sweep()
-    folder = SweepFolder.named(jobs[0].config.output_dir, wanted.name)
+    jobs, config = wanted.jobs, wanted.config
+    folder = SweepFolder(inside(Path(jobs[0].config.output_dir) / "sweeps", wanted.name, "sweep.name"))
     engine = engine_of(wanted, folder)
     _refuse_other_grid(folder, jobs)
     entries = folder.entries(jobs)
     leaves = config.retry == "none"  # failed jobs as they are
-    left = [one for one in entries.values() if one.seconds is None and not (leaves and one.failed)]
+    is_new = folder.manifest is None
+    is_done = all(one.status == "completed" or (leaves and one.failed) for one in entries.values())
     failure: RunFailed | Interrupted | None = None
     with stop_requests() as request:
-        if config.dry_run or left or folder.manifest is None:
+        mine = Sweep(wanted, folder, engine, request, console_of_sweep())
+        if config.dry_run or is_new or not is_done:
             with_files = not (engine.elsewhere or config.dry_run)
             refuse_any(problems_of(jobs, with_files), [job.overrides for job in jobs])
         if config.dry_run:
-            return list_jobs(list(entries.values()), folder, console)
-        if left or folder.manifest is None:
-            failure = _run(wanted, folder, engine, request, entries, console)
+            return list_jobs(mine, list(entries.values()))
+        if is_new or not is_done:
+            failure = _run(mine, entries)
         else:
             derive(folder.path, config.metric, config.direction)
         board = leaderboard(entries_of([folder.path]), config.metric, config.direction)
-        conclude(folder, board, console)
+        conclude(mine, board)
     if failure is not None:
         raise failure
-    mine = {job.id for job in jobs}  # another command may have let the sweep grow
-    bad = sum(one.id in mine and one.status != "completed" for one in board.entries)
+    ids = {job.id for job in jobs}  # another command may have let the sweep grow
+    bad = sum(one.id in ids and one.status != "completed" for one in board.entries)
     if bad:
         raise RunFailed(f"{bad} of {len(jobs)} jobs did not complete")
 
@@ -76,30 +76,22 @@ def _refuse_other_grid(folder: SweepFolder, jobs: Sequence[Job]) -> None:
         )
 
 
-def _run(
-    wanted: Plan,
-    folder: SweepFolder,
-    engine: Engine,
-    request: StopRequest,
-    entries: Mapping[str, Entry],
-    console: Console,
-) -> RunFailed | Interrupted | None:
+def _run(sweep: Sweep, entries: Mapping[str, Entry]) -> RunFailed | Interrupted | None:
     """Run what is left; what ended it before its end."""
-    jobs, by = wanted.jobs, wanted.jobs[0].config.sweep
-    program = Path(sys.argv[0]).name
+    folder, by, program = sweep.folder, sweep.plan.config, Path(sys.argv[0]).name
     command = [*(["python", "train.py"] if program.endswith(".py") else [program]), *sys.argv[1:]]
     with folder.locked():
-        _refuse_other_grid(folder, jobs)  # another command may have begun one of this name
-        folder.write_manifest(jobs, shlex.join(command))
+        _refuse_other_grid(folder, sweep.plan.jobs)  # another command may have begun one of this name
+        folder.write_manifest(sweep.plan, shlex.join(command))
         _write(folder, leaderboard(entries_of([folder.path]), by.metric, by.direction))
-    introduce(folder, list(entries.values()), engine, by.retry == "none", console)
-    view, (theirs, ours) = View(console, jobs, entries, engine.at_once), multiprocessing.Pipe(duplex=False)
+    introduce(sweep, list(entries.values()))
+    view, (theirs, ours) = View(sweep, entries), multiprocessing.Pipe(duplex=False)
     what = folder.path.absolute(), by.metric, by.direction, theirs
     deriving = process(folder.path / "log.txt", keep_derived, *what)
     theirs.close()
     try:
         with view:
-            Supervisor(wanted, folder, engine, request, view.update, partial(say, console)).run(entries)
+            Supervisor(sweep, entries, view.update).run()
     except (RunFailed, Interrupted) as error:
         return error
     finally:

@@ -31,7 +31,7 @@ from assay.run.folder import RunFolder, record_failure
 from assay.run.place import Place
 from assay.run.process import is_alive
 from assay.run.signals import STOP, StopRequest, stop_requests
-from assay.sweep.job import opened
+from assay.sweep.job import Job, opened
 
 GRACE_SECONDS = 6.0  # for a job to save what it has when the sweep itself was killed
 LOOK_SECONDS = 0.5
@@ -43,8 +43,7 @@ class Task:
     """All that a job's process is told: plain data of about a kilobyte."""
 
     folder: Path
-    config: TrainConfig
-    overrides: tuple[str, ...]
+    job: Job
     threads: int | None  # CPU threads at most; None where the job has its machine for itself
     gpus: tuple[str, ...]  # UUIDs of those to choose one from; none where something else chooses
     again: bool  # it had failed before this command, and is to begin anew
@@ -110,16 +109,17 @@ def _run_claimed(folder: RunFolder, task: Task, request: StopRequest) -> None:
     if has_failed or not (task.folder / "config.yaml").is_file():
         _empty(task.folder)
         folder.result, before = {}, {}
+    config, overrides = task.job.config, task.job.overrides
     with ExitStack() as stack:
         try:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)  # one that waited is raised here
             if task.gpus:
-                gpu = stack.enter_context(one_gpu(task.gpus, task.config.sweep.jobs_per_gpu))
+                gpu = stack.enter_context(one_gpu(task.gpus, config.sweep.jobs_per_gpu))
                 os.environ["CUDA_VISIBLE_DEVICES"] = gpu
             from assay.run.run import run_in  # torch and Lightning, in the process that needs them
 
             console = Console(file=sys.stdout, width=110)
-            run_in(folder, task.config, task.overrides, console, request, Place(task.threads))
+            run_in(folder, config, overrides, console, request, Place(task.threads))
         except BaseException as error:
             _record(task, before, error)
 
@@ -146,10 +146,9 @@ def _record(task: Task, before: Mapping[str, Any], error: BaseException) -> None
         traceback.print_exception(error)
     waits = before.get("status") in ("interrupted", "running") and not isinstance(error, CannotResume)
     is_explained = isinstance(error, (Interrupted, RunFailed, UserError))
+    reason = str(error) if is_explained else describe(error)
     status = "interrupted" if stopped or waits else "failed"
-    record_failure(
-        folder, task.config, task.overrides, status, str(error) if is_explained else describe(error)
-    )
+    record_failure(folder, task.job.config, task.job.overrides, status, reason)
 
 
 @contextmanager
