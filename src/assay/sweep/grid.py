@@ -105,7 +105,6 @@ def axes(overrides: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _values(override: str) -> list[str]:
-    """The overrides that a sweep over this one makes."""
     parsed = parse(override)
     if not parsed.is_sweep_override():
         return [override]
@@ -121,44 +120,45 @@ def _values(override: str) -> list[str]:
     return every
 
 
-def expand(overrides: Sequence[str], mode: Literal["product", "zip"]) -> list[tuple[str, ...]]:
-    """The overrides of each job, in order; raises as `axes` does, and for what is too large or unequal."""
-    columns = axes(overrides)
-    if mode == "zip":
-        return _zipped(columns)
-    count = math.prod(map(len, columns.values()))
-    if count > LARGEST:
-        raise UserError(f"the sweep has {count:,} jobs, at most {LARGEST:,} are allowed")
-    return list(itertools.product(*columns.values()))
+def expand(
+    overrides: Sequence[str], mode: Literal["product", "zip"], params: Mapping[str, Any] | None = None
+) -> list[tuple[str, ...]]:
+    """The overrides of each job, in order; zipped, a key with one value holds for all jobs.
 
-
-def _zipped(columns: Mapping[str, list[str]]) -> list[tuple[str, ...]]:
-    """The i-th values together; a key with one value holds for all jobs."""
+    Raises `UserError` as `axes` does, and for what is too large or cannot be zipped.
+    """
+    columns = axes([*overrides_of(params or {}), *overrides])
     lengths = {key: len(values) for key, values in columns.items() if len(values) > 1}
-    if len(set(lengths.values())) > 1:
+    if mode == "zip" and len(set(lengths.values())) > 1:
         counted = ", ".join(f"{key} has {count}" for key, count in lengths.items())
         raise UserError(f"sweep.mode=zip takes the i-th values together: {counted}\n  give each as many")
-    count = max(lengths.values(), default=1)
+    count = max(lengths.values(), default=1) if mode == "zip" else math.prod(lengths.values())
+    if count > LARGEST:
+        raise UserError(f"the sweep has {count:,} jobs, at most {LARGEST:,} are allowed")
+    if mode == "product":
+        return list(itertools.product(*columns.values()))
     return [tuple(values[i % len(values)] for values in columns.values()) for i in range(count)]
 
 
 def job_name(job: Sequence[str], keys: Iterable[str], id: str) -> str:
     """The name of a job's folder: `optimizer=sgd,seed=0-<id>`."""
-    return _name([f"{key}={_safe(value)}" for key, value in swept(job, keys).items()], ",", id)
+    return _name({key: [value] for key, value in swept(job, keys).items()}, ",", id)
 
 
 def grid_name(jobs: Sequence[Sequence[str]], ids: Iterable[str]) -> str:
     """The name of a sweep without one: `optimizer=sgd,adam_seed=0,1,2-<id>`; the same grid has the same."""
-    keys = swept_keys(jobs)
-    values = {key: dict.fromkeys(_safe(swept(job, [key]).get(key, "")) for job in jobs) for key in keys}
-    digest = hashlib.sha256(" ".join(sorted(ids)).encode()).hexdigest()[:12]
-    return _name([f"{key}={','.join(different)}" for key, different in values.items()], "_", digest)
+    values = {key: [swept(job, [key]).get(key, "") for job in jobs] for key in swept_keys(jobs)}
+    return _name(values, "_", hashlib.sha256(" ".join(sorted(ids)).encode()).hexdigest()[:12])
 
 
-def _safe(value: str) -> str:
-    return re.sub(r"[^\w.+-]+", "_", value, flags=re.ASCII).strip("_")[:24]
+def _name(values: Mapping[str, Iterable[str]], between: str, id: str) -> str:
+    """Safe as a file's name, and short, whatever the values are."""
 
+    def safe(text: str) -> str:
+        return re.sub(r"[^\w.+-]+", "_", text, flags=re.ASCII).strip("_")
 
-def _name(parts: Sequence[str], between: str, id: str) -> str:
-    text = between.join(re.sub(r"[^\w.+=,-]+", "_", part, flags=re.ASCII) for part in parts)
-    return f"{text[: LONGEST - len(id) - 1] or 'all'}-{id}".lstrip(".-")
+    parts = [
+        f"{safe(key)}={','.join(dict.fromkeys(safe(value)[:24] for value in every))}"
+        for key, every in values.items()
+    ]
+    return f"{between.join(parts)[: LONGEST - len(id) - 1] or 'all'}-{id}".lstrip(".-")

@@ -27,17 +27,7 @@ from assay.config.schema import SweepConfig, TrainConfig
 from assay.errors import UserError
 from assay.run.earlier import find_earlier
 from assay.run.folder import RunFolder
-from assay.sweep.grid import (
-    axes,
-    expand,
-    grid_name,
-    is_for_all,
-    job_name,
-    label,
-    overrides_of,
-    swept,
-    swept_keys,
-)
+from assay.sweep.grid import axes, expand, grid_name, is_for_all, job_name, label, swept, swept_keys
 from assay.training.atomic import write_durably
 
 DIED = "its process died without a word"
@@ -86,9 +76,8 @@ def plan(overrides: Sequence[str]) -> Plan:
 
     with composing():
         first, _ = load([values[0] for values in axes(typed).values()])
-        settings = first.config.sweep if first else None  # with those of a sweep file
-        every = [*overrides_of(settings.params), *typed] if settings else typed
-        grid = expand(every, settings.mode if settings else "product")
+        of_file = (first.config.sweep.mode, first.config.sweep.params) if first else ("product", {})
+        grid = expand(typed, *of_file)
         results = [load(job) for job in grid]
     refuse_any([problems for _, problems in results], grid)
     loaded = [one for one, _ in results if one is not None]
@@ -242,15 +231,11 @@ class SweepFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire()
         except OSError as error:
-            why = error.strerror or str(error)
-            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
-                raise UserError(
-                    f"output_dir: the sweep's folder {self.path} cannot be made: {why}"
-                ) from error
-            raise UserError(
-                f"output_dir: the file system of {self.path} has no locks: {why}\n"
-                "  set output_dir to a disk of this machine, to NFS 4, or to Lustre mounted with flock"
-            ) from error
+            what = f"the sweep's folder {self.path} cannot be made: {error.strerror or error}"
+            if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP):
+                what = f"the file system of {self.path} has no locks: {error.strerror}\n"
+                what += "  set output_dir to a disk of this machine, NFS 4, or Lustre mounted with flock"
+            raise UserError(f"output_dir: {what}") from error
         try:
             yield
         finally:
@@ -263,10 +248,8 @@ class SweepFolder:
 
     def entries(self, jobs: Sequence[Listed], before: Mapping[str, Entry] | None = None) -> dict[str, Entry]:
         """Of all jobs; what had completed is not read again, or a thousand jobs would cost a core's fifth."""
-        paths, kept = (
-            self.folders(),
-            {id: one for id, one in (before or {}).items() if one.seconds is not None},
-        )
+        paths, known = self.folders(), before or {}
+        kept = {id: entry for id, entry in known.items() if entry.status == "completed"}
         missing = self.path / "jobs"
         return {job.id: kept.get(job.id) or read(job, paths.get(job.id, missing / job.id)) for job in jobs}
 

@@ -2,8 +2,8 @@
 
 Jobs stand in order: completed ones by the metric, then those that are not finished, failed ones last. Groups
 are the jobs that differ in their seed alone. Each group is compared with the best one by Student's paired
-t-test where both have the same seeds, else by Welch's; the p values are corrected for their number by Holm's method
-(1979). The best is chosen after the fact, so a p value is a hint, no proof.
+t-test where both have the same seeds, else by Welch's; the p values are corrected for their number by Holm's
+method (1979). The best is chosen after the fact, so a p value is a hint, no proof.
 """
 
 import math

@@ -20,7 +20,7 @@ from assay.config.redact import redact_text
 from assay.report import Figure, Report, Series, Table, markdown, svg
 from assay.sweep.grid import label, quoted
 from assay.sweep.job import Entry
-from assay.sweep.leaderboard import METRICS, Group, Leaderboard, Spread
+from assay.sweep.leaderboard import METRICS, Leaderboard, Spread
 
 CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
 MOST_GROUPS = 10  # drawn, the best ones: more lines cannot be read
@@ -84,14 +84,15 @@ def groups_of(board: Leaderboard) -> list[dict[str, Any]]:
 
 def jobs_table(board: Leaderboard, most: int | None = None) -> Table:
     """The best first, failures last."""
-    shown = {"rank", *board.keys, board.metric, f"last {board.metric}", "test/accuracy", "epochs"}
-    shown |= {"total_seconds", "status", "reason"}
-    jobs = [{name: job[name] for name in job if name in shown} for job in jobs_of(board)][:most]
+    jobs = jobs_of(board)[:most]
+    metrics = [one for one in (board.metric, f"last {board.metric}") if one in jobs[0]]
+    names = ["rank", *board.keys, *dict.fromkeys([*metrics, "test/accuracy"])]
+    names += ["epochs", "total_seconds", "status", "reason"]
     red = ["red" if one.failed else "" for one in board.entries]
     return Table(
         "Jobs",
-        tuple({"rank": "", "total_seconds": "seconds"}.get(name, name) for name in jobs[0]),
-        tuple(tuple(as_text(name, value) for name, value in job.items()) for job in jobs),
+        tuple({"rank": "", "total_seconds": "seconds"}.get(name, name) for name in names),
+        tuple(tuple(as_text(name, job[name]) for name in names) for job in jobs),
         styles=tuple("bold" if job["rank"] == 1 else red[at] for at, job in enumerate(jobs)),
     )
 

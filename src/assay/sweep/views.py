@@ -7,12 +7,11 @@ anew from the folders, in files of their own.
 """
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
-from torch.utils.tensorboard import FileWriter, summary
+from torch.utils.tensorboard import SummaryWriter, summary
 
 from assay.sweep.grid import job_name
 from assay.sweep.job import Entry
@@ -20,12 +19,11 @@ from assay.sweep.leaderboard import METRICS, Group, Leaderboard
 from assay.sweep.report import CURVES, mean_of, numbers_in, read_curves
 
 # without types, or made by protobuf at run time
-SUMMARY: Any = summary
+HPARAMS: Any = summary.hparams
 API: Any = api_pb2
 DATA: Any = plugin_data_pb2
 SUFFIX = ".sweep"
-BAND = ("mean", "min", "max")
-Summaries = Sequence[tuple[Any, int]]  # each with its step
+STATUS = {"completed": API.STATUS_SUCCESS, "failed": API.STATUS_FAILURE, "diverged": API.STATUS_FAILURE}
 
 
 def write_views(board: Leaderboard, root: Path) -> None:
@@ -35,56 +33,52 @@ def write_views(board: Leaderboard, root: Path) -> None:
     shown = {f"val_best/{name}": 0.0 for name in METRICS for one in begun if one.metric(name) is not None}
     for at, entry in enumerate(begun):
         values = {key: column[at] for key, column in columns.items()}
-        experiment, start, end = SUMMARY.hparams(values, shown)
-        _write(entry.folder, [(start, 0), *_best(entry), *_end(entry, end)])
+        experiment, start, end = HPARAMS(values, shown)
+        _write_session(entry, start, end)
         if at == 0:
-            _write(root, [(experiment, 0)])
+            with _writer(root) as writer:
+                _add(writer, experiment)
     groups = [group for group in board.groups if len(group.completed) > 1]
     names = [job_name(one.entries[0].overrides, board.group_keys, one.id) for one in groups]
     for name, group in zip(names, groups, strict=True):
-        _write(root / "groups" / name, _bands(group))
+        _write_bands(group, root / "groups" / name)
     for folder in (root / "groups").glob("*"):
         if folder.name not in names:  # of an earlier look, when other keys differed
             shutil.rmtree(folder)
 
 
-def _best(entry: Entry) -> Summaries:
-    step = entry.result.get("best", {}).get("step", 0)
-    measured = {name: entry.metric(name) for name in METRICS}
-    return [
-        (SUMMARY.scalar(f"val_best/{name}", value), step)
-        for name, value in measured.items()
-        if value is not None
-    ]
-
-
-def _end(entry: Entry, end: Any) -> Summaries:
-    """torch's record of a session's end, which knows no other status than success."""
-    unknown = API.STATUS_SUCCESS if entry.status == "completed" else API.STATUS_UNKNOWN
-    info = DATA.SessionEndInfo(status=API.STATUS_FAILURE if entry.failed else unknown)
+def _write_session(entry: Entry, start: Any, end: Any) -> None:
+    """Between torch's records, of which the second knows no other status than success."""
+    info = DATA.SessionEndInfo(status=STATUS.get(entry.status, API.STATUS_UNKNOWN))
     data = metadata.create_summary_metadata(DATA.HParamsPluginData(session_end_info=info))
     end.value[0].metadata.CopyFrom(data)
-    return [] if entry.status == "running" else [(end, 0)]
+    with _writer(entry.folder) as writer:
+        _add(writer, start)
+        for name in METRICS:
+            value = entry.metric(name)
+            if value is not None:
+                writer.add_scalar(f"val_best/{name}", value, entry.result.get("best", {}).get("step", 0))
+        if entry.status != "running":
+            _add(writer, end)
 
 
-def _bands(group: Group) -> Summaries:
+def _write_bands(group: Group, folder: Path) -> None:
     """Charts of a mean between its least and most, in the tab Custom Scalars."""
     jobs = [read_curves(one) for one in group.completed]
-    tags = {name: [f"{name}/{part}" for part in BAND] for name in CURVES}
-    layout = {"mean over seeds": {name: ["Margin", tags[name]] for name in CURVES}}
-    scalars = [
-        (SUMMARY.scalar(tag, value), step)
-        for name in CURVES
-        for step, values in mean_of([job[name] for job in jobs]).items()
-        for tag, value in zip(tags[name], values, strict=True)
-    ]
-    return [(SUMMARY.custom_scalars(layout), 0), *scalars]
+    tags = {name: [f"{name}/{part}" for part in ("mean", "min", "max")] for name in CURVES}
+    with _writer(folder) as writer:
+        writer.add_custom_scalars({"mean over seeds": {name: ["Margin", tags[name]] for name in CURVES}})
+        for name in CURVES:
+            for step, values in mean_of([job[name] for job in jobs]).items():
+                for tag, value in zip(tags[name], values, strict=True):
+                    writer.add_scalar(tag, value, step)
 
 
-def _write(folder: Path, summaries: Summaries) -> None:
+def _writer(folder: Path) -> SummaryWriter:
     for stale in folder.glob(f"events.out.tfevents.*{SUFFIX}"):
         stale.unlink()
-    writer = FileWriter(str(folder), filename_suffix=SUFFIX)
-    for record, step in summaries:
-        writer.add_summary(record, step)
-    writer.close()
+    return SummaryWriter(str(folder), filename_suffix=SUFFIX)
+
+
+def _add(writer: Any, record: Any) -> None:
+    writer.file_writer.add_summary(record)

@@ -21,6 +21,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from assay.config.components import build
 from assay.config.load import trial_problems
 from assay.config.messages import Problem
 from assay.config.saved import as_plain
@@ -182,13 +183,11 @@ def validate(configs: Sequence[TrainConfig], with_files: bool, answer: Any) -> N
 
 
 def _file_problems(config: TrainConfig) -> list[Problem]:
-    from assay.config.components import build  # and with it the classes that the config names
-
     try:
         build(config.data, "data", seed=config.seed).prepare()
     except UserError as error:
         first, *notes = str(error).splitlines()
         return [Problem("data", first, tuple(note.strip() for note in notes))]
     except Exception as error:  # a bug of the data set's own: each job leaves its traceback in its log
-        print(f"data: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"data: {describe(error)}", file=sys.stderr)
     return []
