@@ -90,6 +90,11 @@ def test_a_job_is_handed_over_with_less_than_two_kilobytes() -> None:
     assert max(len(pickle.dumps(job)) for job in jobs) < 2048
 
 
+def test_a_zip_is_not_too_large_because_its_product_would_be() -> None:
+    grid = ("seed=range(0,101)", "optimizer.lr=range(0.001,0.102,0.001)", "sweep.mode=zip")
+    assert len(plan(grid).jobs) == 101
+
+
 def test_a_problem_is_said_once_with_the_first_job_that_has_it() -> None:
     with pytest.raises(UserError) as refused:
         plan(("optimizer.lr=0.1", "seed=0,-1", "optimizer=sgd,adam"))

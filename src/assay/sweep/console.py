@@ -56,9 +56,10 @@ class View:
         if self.live.is_started:
             self.live.update(Group(grid(self._table(every)), Text(self.summary(every))), refresh=True)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> "View":
         if self.sweep.console.is_terminal:
             self.live.start()
+        return self
 
     def __exit__(self, *raised: object) -> None:
         self.live.stop()

@@ -133,7 +133,7 @@ def page(board: Leaderboard, name: str, command: str) -> str:
     """`report.html` as text. All that is a user's is escaped; our own figures alone are not."""
     folder = FileSystemLoader(Path(__file__).parent)
     templates = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    jobs = jobs_table(board)
+    jobs = jobs_table(board).without("reason")
     ids = tuple((*row, one.id) for row, one in zip(jobs.rows, board.entries, strict=True))
     failures = [(one.id, one.status, one.error or "", f"{one.folder}/log.txt") for one in board.failures]
     return templates.get_template("report.html.j2").render(

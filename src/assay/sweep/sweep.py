@@ -94,12 +94,12 @@ def _run(sweep: Sweep, entries: Mapping[str, Entry]) -> RunFailed | Interrupted 
         folder.write_manifest(sweep.plan, shlex.join(command))
         _write(folder, leaderboard(entries_of([folder.path]), by.metric, by.direction))
     introduce(sweep, list(entries.values()))
-    view, (theirs, ours) = View(sweep, entries), multiprocessing.Pipe(duplex=False)
+    theirs, ours = multiprocessing.Pipe(duplex=False)
     what = folder.path.absolute(), by.metric, by.direction, theirs
     deriving = process(folder.path / "log.txt", keep_derived, *what)
     theirs.close()
     try:
-        with view:
+        with View(sweep, entries) as view:
             Supervisor(sweep, entries, view.update).run()
     except (RunFailed, Interrupted) as error:
         return error
