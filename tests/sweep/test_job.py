@@ -22,7 +22,7 @@ def write_result(path: Path, status: str, **process: Any) -> None:
 
 
 def entry(path: Path) -> Entry:
-    return read(Listed("1", "1", ()), path)
+    return read(Listed("1", "1", path.name, ()), path)
 
 
 def test_a_job_runs_while_its_process_lives_and_died_if_that_said_nothing(tmp_path: Path) -> None:
@@ -78,11 +78,12 @@ def test_no_secret_is_written_into_the_manifest(tmp_path: Path, monkeypatch: pyt
 
 def test_a_jobs_folder_is_found_by_its_id_whatever_keys_were_swept_when_it_was_made(tmp_path: Path) -> None:
     sweep, job = SweepFolder(tmp_path), plan(("seed=0,1",)).jobs[0]
-    assert sweep.job(job) == tmp_path / "jobs" / f"seed=0-{job.id}"
+    before = sweep.entries([job])[job.id].folder
+    assert before == tmp_path / "jobs" / f"seed=0-{job.id}"
     grown = plan(("optimizer=adam,sgd", "seed=0,1")).jobs[0]
     assert grown.id == job.id and grown.name != job.name
-    sweep.job(job).mkdir(parents=True)
-    assert sweep.job(grown) == sweep.job(job)
+    before.mkdir(parents=True)
+    assert sweep.entries([grown])[job.id].folder == before
 
 
 def test_a_job_is_handed_over_with_less_than_two_kilobytes() -> None:

@@ -30,7 +30,7 @@ def entry(
     }
     words = (f"optimizer={optimizer}", f"seed={seed}", "trainer.max_epochs=2")
     folder = Path("sweeps/demo/jobs", f"{optimizer}{seed}")
-    return Entry(folder.name, optimizer, words, folder, status, reason, result)
+    return Entry(folder.name, optimizer, folder.name, words, folder, status, reason, result)
 
 
 @pytest.fixture

@@ -41,14 +41,14 @@ class Listed:
 
     id: str
     group: str  # shared by the jobs that differ in their seed alone
+    name: str  # of its folder
     overrides: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Job(Listed):
-    """One point of the grid with its validated config and the name of its folder."""
+    """One point of the grid with its validated config."""
 
-    name: str
     config: TrainConfig
 
 
@@ -85,7 +85,7 @@ def plan(overrides: Sequence[str]) -> Plan:
     keys, ids = swept_keys(grid), list(map(config_id, plain))
     configs = [replace(one.config, sweep=replace(one.config.sweep, params={})) for one in loaded]
     jobs = tuple(
-        Job(id, group_id(whole), job, job_name(job, keys, id), config)
+        Job(id, group_id(whole), job_name(job, keys, id), job, config)
         for id, whole, job, config in zip(ids, plain, grid, configs, strict=True)
     )
     _refuse_useless(jobs, keys)
@@ -176,7 +176,7 @@ def read(job: Listed, path: Path) -> Entry:
     error = result.get("error")
     if status == "interrupted" and result["status"] == "running":
         error = f"{DIED} ({result['process']['pid']} on {result['process']['host']})"
-    return Entry(job.id, job.group, job.overrides, path, status, error, result)
+    return Entry(job.id, job.group, path.name, job.overrides, path, status, error, result)
 
 
 def opened(path: Path) -> RunFolder:
@@ -217,7 +217,7 @@ class SweepFolder:
             ) from None
 
     def write_manifest(self, plan: Plan, command: str) -> None:
-        listed = tuple(Listed(job.id, job.group, tuple(redact(job.overrides))) for job in plan.jobs)
+        listed = tuple(Listed(job.id, job.group, job.name, tuple(redact(job.overrides))) for job in plan.jobs)
         by, command = {"metric": plan.config.metric, "direction": plan.config.direction}, redact_text(command)
         manifest = Manifest(name=self.path.name, command=command, jobs=listed, **by)
         if manifest != self.manifest:
@@ -241,18 +241,12 @@ class SweepFolder:
         finally:
             lock.release()
 
-    def folders(self) -> dict[str, Path]:
-        """The folders of jobs by id, which ends their names whatever keys were swept when they were made."""
-        jobs = self.path / "jobs"
-        return {path.name.rpartition("-")[2]: path for path in jobs.iterdir()} if jobs.is_dir() else {}
-
     def entries(self, jobs: Sequence[Listed], before: Mapping[str, Entry] | None = None) -> dict[str, Entry]:
-        """Of all jobs; what had completed is not read again, or a thousand jobs would cost a core's fifth."""
-        paths, known = self.folders(), before or {}
-        kept = {id: entry for id, entry in known.items() if entry.status == "completed"}
-        missing = self.path / "jobs"
-        return {job.id: kept.get(job.id) or read(job, paths.get(job.id, missing / job.id)) for job in jobs}
+        """Of all jobs, by id; what had completed is not read again: a thousand would cost a core's fifth.
 
-    def job(self, job: Job) -> Path:
-        """The folder of a job, there or not."""
-        return self.folders().get(job.id, self.path / "jobs" / job.name)
+        The id ends a folder's name, whatever keys were swept when it was made.
+        """
+        folder = self.path / "jobs"
+        paths = {path.name.rpartition("-")[2]: path for path in folder.glob("*")}
+        kept = {id: entry for id, entry in (before or {}).items() if entry.status == "completed"}
+        return {job.id: kept.get(job.id) or read(job, paths.get(job.id, folder / job.name)) for job in jobs}

@@ -142,9 +142,9 @@ class Supervisor:
 
     def _start(self, failed: set[str]) -> bool:
         """Begin what there is room for; whether any job waits for its turn."""
-        folder, engine = self.sweep.folder, self.sweep.engine
+        engine = self.sweep.engine
         waiting = [job for job in self.sweep.plan.jobs if not self._stopped and self._waits(job, failed)]
-        free = (job for job in waiting if not RunFolder(folder.job(job)).is_locked())
+        free = (job for job in waiting if not RunFolder(self.entries[job.id].folder).is_locked())
         chosen = list(islice(free, max(0, engine.at_once - len(self._handles))))
         handles = engine.start([self._task(job, job.id in failed) for job in chosen])
         self._handles |= {job.id: (job, handle) for job, handle in zip(chosen, handles, strict=True)}
@@ -154,7 +154,7 @@ class Supervisor:
         return bool(waiting)
 
     def _task(self, job: Job, again: bool) -> Task:
-        path, env, engine = self.sweep.folder.job(job).absolute(), self.sweep.plan.env, self.sweep.engine
+        path, env, engine = self.entries[job.id].folder.absolute(), self.sweep.plan.env, self.sweep.engine
         return Task(path, job, engine.threads, engine.gpus, again, env, tuple(sys.argv))
 
     def _waits(self, job: Job, failed: set[str]) -> bool:
@@ -186,7 +186,7 @@ class Supervisor:
         return bool(ended)
 
     def _note(self, job: Job, how: str) -> None:
-        entry = read(job, self.sweep.folder.job(job))
+        entry = read(job, self.entries[job.id].folder)
         if RunFolder(entry.folder).is_locked() or (not how and entry.status == "pending"):
             return  # another command has it
         self._tries[job.id] += 1
