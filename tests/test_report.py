@@ -8,7 +8,7 @@ from matplotlib.image import imread
 from rich.console import Console
 
 from assay import report
-from assay.report import Figure, Report, Series, Table, draw, markdown, save, show
+from assay.report import Figure, Report, Series, Table, draw, markdown, save, show, svg
 
 REPORT = Report(
     lines=("no GPU: [none]",),
@@ -57,3 +57,24 @@ def test_a_report_is_saved_as_page_and_figures(tmp_path: Path) -> None:
     save(Report(lines=("a line",), figures=(Figure("empty", "Nothing", "x", "y"),)), tmp_path, "heading")
     assert (tmp_path / "table.md").read_text() == "# heading\n\n- a line\n"
     assert (tmp_path / "figures" / "empty.png").stat().st_size > 100
+
+
+def test_figures_side_by_side_are_one_svg_and_the_same_ones_give_the_same_text() -> None:
+    jobs = ((1.0, 0.4), (2.0, 0.3)), ((1.0, 0.6), (2.0, 0.5))
+    mean = Series("sgd", ((1.0, 0.5), (2.0, 0.4)), parts=jobs)
+    curves = Figure("both", "", "step", "val/loss", (mean,), logarithmic=False, from_zero=False)
+    points = Series("", (("sgd", 0.9), ("adam", 0.8)), joined=False)
+    keys = Figure("both", "", "optimizer", "val/accuracy", (points,), logarithmic=False)
+    text = svg([curves, keys])
+    assert text.startswith("<svg") and text.count("<svg") == 1
+    assert all(word in text for word in ("step", "val/loss", "sgd", "optimizer", "adam"))
+    assert svg([curves, keys]) == text
+
+
+def test_a_table_can_leave_columns_out_and_keeps_its_styles() -> None:
+    table = Table(
+        "jobs", ("rank", "seed", "reason"), (("1", "0", ""), ("", "1", "boom")), styles=("bold", "red")
+    )
+    less = table.without("reason")
+    assert (less.columns, less.rows) == (("rank", "seed"), (("1", "0"), ("", "1")))
+    assert less.styles == table.styles

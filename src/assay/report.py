@@ -6,8 +6,10 @@ not needed, and matplotlib is imported only when a figure is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import html
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from rich.table import Table as Grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 MARKERS = "osD^vP*X<>"
 MOST_MARKED = 50  # points of a line that get a marker each
@@ -31,19 +34,30 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     screen: bool = True
+    styles: tuple[str, ...] = ()  # of the rows, as rich names them
+
+    def without(self, *columns: str) -> Table:
+        kept = [i for i, name in enumerate(self.columns) if name not in columns]
+        rows = tuple(tuple(row[i] for i in kept) for row in self.rows)
+        return replace(self, columns=tuple(self.columns[i] for i in kept), rows=rows)
+
+
+Points = tuple[tuple[float | str, float], ...]
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line of a figure, as (x, y) points."""
+    """One line of a figure, as (x, y) points; or the mean of `parts`, drawn thin with their range shaded."""
 
     name: str
-    points: tuple[tuple[float, float], ...]
+    points: Points
+    parts: tuple[Points, ...] = ()
+    joined: bool = True  # by a line
 
 
 @dataclass(frozen=True)
 class Figure:
-    """Lines over a common axis, with `marks` as vertical lines; or `bars`, one number a name."""
+    """Lines over a common axis, with `marks` as vertical lines; or `bars`, a number a name, `rest` on top."""
 
     name: str  # of the file
     title: str
@@ -51,8 +65,11 @@ class Figure:
     y: str
     series: tuple[Series, ...] = ()
     bars: Mapping[str, float] = field(default_factory=dict[str, float])
+    rest: Mapping[str, float] = field(default_factory=dict[str, float])
     marks: Mapping[str, float] = field(default_factory=dict[str, float])
     logarithmic: bool = True
+    log_x: bool = False  # only the axis along the bottom
+    from_zero: bool = True  # where the axis is not logarithmic
 
 
 @dataclass(frozen=True)
@@ -85,15 +102,22 @@ def save(report: Report, folder: Path, heading: str) -> None:
         draw(figure, folder / "figures" / f"{figure.name}.png")
 
 
-def grid(table: Table) -> Grid:
-    """The table as rich prints it, without its empty columns; numbers stand to the right."""
+def grid(table: Table, no_wrap: bool = False) -> Grid:
+    """The table as rich prints it, without its empty columns; numbers stand to the right.
+
+    Where nothing may wrap, the last column still does.
+    """
     shown = _filled_columns(table)
     result = Grid(title=escape(table.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for i in shown:
         numeric = all(not row[i] or row[i].removeprefix("about ")[0] in "0123456789-+" for row in table.rows)
-        result.add_column(escape(table.columns[i]), justify="right" if numeric else "left")
-    for row in table.rows:
-        result.add_row(*(escape(row[i]) for i in shown))
+        result.add_column(
+            escape(table.columns[i]),
+            justify="right" if numeric else "left",
+            no_wrap=no_wrap and i != shown[-1],
+        )
+    for row, style in zip(table.rows, table.styles or ("",) * len(table.rows), strict=True):
+        result.add_row(*(escape(row[i]) for i in shown), style=style)
     return result
 
 
@@ -106,10 +130,10 @@ def markdown(report: Report, heading: str) -> str:
 
 
 def markdown_table(table: Table) -> str:
-    """The table without its empty columns, in Markdown."""
+    """The table without its empty columns, in Markdown; what a person typed is no markup in it."""
     shown = _filled_columns(table)
     lines = [[table.columns[i] for i in shown], ["---"] * len(shown)]
-    lines += [[row[i].replace("|", "\\|") for i in shown] for row in table.rows]
+    lines += [[html.escape(row[i], quote=False).replace("|", "\\|") for i in shown] for row in table.rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -120,21 +144,43 @@ def _filled_columns(table: Table) -> list[int]:
 def draw(figure: Figure, path: Path) -> None:
     """Write the figure as PNG; without pyplot, so that no state is left behind."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = _canvas([figure], (8, max(5.0, 0.22 * len(figure.bars) + 1)))
+    FigureCanvasAgg(canvas)
+    canvas.savefig(path, dpi=120)
+
+
+def svg(figures: Sequence[Figure]) -> str:
+    """The figures side by side as an `<svg>` element; the same ones give the same text."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    text = io.StringIO()
+    style: Any = {"svg.hashsalt": figures[0].name, "svg.fonttype": "none", "font.family": "sans-serif"}
+    with matplotlib.rc_context(style):
+        canvas = _canvas(figures, (10, max(3.8, 0.24 * len(figures[0].bars) + 0.8)))
+        FigureCanvasSVG(canvas).print_svg(text, metadata={"Date": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+def _canvas(figures: Sequence[Figure], inches: tuple[float, float]) -> Canvas:
     from matplotlib.figure import Figure as Canvas
 
-    canvas = Canvas(figsize=(8, max(5.0, 0.22 * len(figure.bars) + 1)), layout="constrained")
-    FigureCanvasAgg(canvas)
-    axes = canvas.add_subplot()
-    if figure.bars:
-        _draw_bars(figure, axes)
-    else:
-        _draw_lines(figure, axes)
-    canvas.savefig(path, dpi=120)
+    canvas = Canvas(figsize=inches, layout="constrained")
+    for axes, figure in zip(canvas.subplots(1, len(figures), squeeze=False)[0], figures, strict=True):
+        if figure.bars:
+            _draw_bars(figure, axes)
+        else:
+            _draw_lines(figure, axes)
+    return canvas
 
 
 def _draw_bars(figure: Figure, axes: Axes) -> None:
     names = list(figure.bars)[::-1]
-    axes.barh(names, [figure.bars[name] for name in names], height=0.6)
+    lengths = [figure.bars[name] for name in names]
+    axes.barh(names, lengths, height=0.6)
+    if figure.rest:
+        axes.barh(names, [figure.rest[name] for name in names], left=lengths, height=0.6, color="0.8")
     axes.set(title=figure.title, xlabel=figure.y, xscale="log" if figure.logarithmic else "linear")
     axes.tick_params(axis="y", labelsize=7)
     axes.grid(alpha=0.3, axis="x", which="both", linewidth=0.4)
@@ -142,9 +188,7 @@ def _draw_bars(figure: Figure, axes: Axes) -> None:
 
 def _draw_lines(figure: Figure, axes: Axes) -> None:
     for i, series in enumerate(figure.series):
-        x, y = zip(*series.points, strict=True) if series.points else ((), ())
-        marker = MARKERS[i % len(MARKERS)] if len(x) <= MOST_MARKED else ""
-        axes.plot(x, y, marker=marker, markersize=4, linewidth=1.3, label=series.name)
+        _draw_series(series, i, axes)
     for name, x in figure.marks.items():
         axes.axvline(x, linestyle="--", linewidth=0.8, color="0.4")
         axes.annotate(
@@ -153,12 +197,28 @@ def _draw_lines(figure: Figure, axes: Axes) -> None:
     if figure.logarithmic:
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
-    else:
+    elif figure.log_x:
+        axes.set_xscale("log")
+    if figure.from_zero and not figure.logarithmic:
         axes.set_ylim(bottom=0)
     axes.set(title=figure.title, xlabel=figure.x, ylabel=figure.y)
     axes.grid(alpha=0.3, which="both", linewidth=0.4)
-    if figure.series:
+    if any(series.name for series in figure.series):
         axes.legend(fontsize=8)
+
+
+def _draw_series(series: Series, at: int, axes: Axes) -> None:
+    x, y = zip(*series.points, strict=True) if series.points else ((), ())
+    marker = MARKERS[at % len(MARKERS)] if len(x) <= MOST_MARKED or not series.joined else ""
+    line, color = "-" if series.joined else "none", f"C{at}"
+    axes.plot(
+        x, y, marker=marker, markersize=4, linewidth=1.3, linestyle=line, color=color, label=series.name
+    )
+    for part in series.parts:
+        axes.plot(*zip(*part, strict=True), color=color, linewidth=0.6, alpha=0.5)
+    if series.parts:
+        values = [[dict(part)[place] for part in series.parts] for place in x]
+        axes.fill_between(x, [*map(min, values)], [*map(max, values)], color=color, alpha=0.15, linewidth=0)
 
 
 def seconds(value: float) -> str:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -70,10 +71,10 @@ def test_what_the_launchers_node_says_of_jobs_and_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "usable_cores", lambda: 8)
-    jobs, folder = plan(("seed=0,1,2,3", "device=cpu", "sweep.workers=2")).jobs, SweepFolder(tmp_path)
+    wanted, folder = plan(("seed=0,1,2,3", "device=cpu", "sweep.workers=2")), SweepFolder(tmp_path)
 
     def engine(**node: Any) -> tuple[int, int | None, bool]:
-        made = engine_of(node, jobs, folder)
+        made = engine_of(replace(wanted, launcher=node), folder)
         return made.at_once, made.threads, made.elsewhere
 
     assert engine() == engine(_target_="hydra._internal.core_plugins.basic_launcher.BasicLauncher")
@@ -116,8 +117,8 @@ def slurm(queue: Queue, folder: Path) -> Slurm:
 
 
 def task(name: str) -> Task:
-    config: Any = None
-    return Task(Path(name), config, (), None, (), False, {}, ())
+    job: Any = None
+    return Task(Path(name), job, None, (), False, {}, ())
 
 
 def test_a_job_that_slurm_still_has_is_not_queued_twice(queue: Queue, tmp_path: Path) -> None:

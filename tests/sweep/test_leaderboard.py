@@ -4,20 +4,14 @@ import json
 import math
 import statistics
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from assay.sweep.leaderboard import (
-    Comparison,
-    Entry,
-    compare,
-    direction_of,
-    holm,
-    leaderboard,
-    spread,
-)
-from assay.sweep.report import files, group_cells, row_cells, row_values
+from assay.sweep.job import Entry
+from assay.sweep.leaderboard import Comparison, compare, direction_of, holm, leaderboard, spread
+from assay.sweep.report import files, groups_table, jobs_of, jobs_table
 
 ACCURACY = {"sgd": (0.95, 0.96, 0.97), "adam": (0.90, 0.905, 0.91)}
 
@@ -35,7 +29,8 @@ def entry(
         "seed": seed,
     }
     words = (f"optimizer={optimizer}", f"seed={seed}", "trainer.max_epochs=2")
-    return Entry(f"{optimizer}{seed}", optimizer, "demo", "", words, status, reason, result, {})
+    folder = Path("sweeps/demo/jobs", f"{optimizer}{seed}")
+    return Entry(folder.name, optimizer, folder.name, words, folder, status, reason, result)
 
 
 @pytest.fixture
@@ -45,8 +40,8 @@ def entries() -> list[Entry]:
 
 def test_rows_are_ranked_by_the_metric_and_show_changed_keys_only(entries: list[Entry]) -> None:
     board = leaderboard(entries)
-    assert [row.entry.id for row in board.rows] == ["sgd2", "sgd1", "sgd0", "adam2", "adam1", "adam0"]
-    assert [row.rank for row in board.rows] == [1, 2, 3, 4, 5, 6]
+    assert [one.id for one in board.entries] == ["sgd2", "sgd1", "sgd0", "adam2", "adam1", "adam0"]
+    assert [job["rank"] for job in jobs_of(board)] == [1, 2, 3, 4, 5, 6]
     assert board.keys == ("optimizer", "seed")
 
 
@@ -67,22 +62,22 @@ def test_with_two_seeds_nothing_is_claimed() -> None:
         [entry("sgd", 0, 0.96), entry("sgd", 1, 0.96), entry("adam", 0, 0.91), entry("adam", 1, 0.91)]
     )
     assert [group.note for group in board.groups] == ["best", "too few seeds"]
-    assert group_cells(board, board.groups[0])["val/accuracy"] == "96.00%"
+    assert "96.00%" in groups_table(board).rows[0]
 
 
 def test_failures_come_last_with_their_reason(entries: list[Entry]) -> None:
     bad = [entry("sgd", 9, 1.0, "failed", "boom\nat step 3"), entry("sgd", 8, 1.0, "pending")]
     board = leaderboard([*bad, *entries])
-    assert [row.entry.status for row in board.rows][-2:] == ["pending", "failed"]
-    assert board.rows[-1].rank is None
+    assert [one.status for one in board.entries][-2:] == ["pending", "failed"]
+    assert jobs_of(board)[-1]["rank"] is None
     assert files(board)["leaderboard.csv"].splitlines()[-1].endswith("boom; at step 3")
     assert [one.id for one in board.failures] == ["sgd9"]
 
 
 def test_a_loss_is_better_when_it_is_less(entries: list[Entry]) -> None:
     assert direction_of("val/loss", "auto") == "min"
-    assert leaderboard(entries, "val/loss").rows[0].entry.id == "sgd2"
-    assert leaderboard(entries, "val/accuracy", "min").rows[0].entry.id == "adam0"
+    assert leaderboard(entries, "val/loss").entries[0].id == "sgd2"
+    assert leaderboard(entries, "val/accuracy", "min").entries[0].id == "adam0"
 
 
 def test_the_files_hold_full_precision(entries: list[Entry]) -> None:
@@ -101,26 +96,23 @@ def test_what_a_user_typed_is_no_markup_in_markdown() -> None:
 
 def test_no_column_is_shown_twice(entries: list[Entry]) -> None:
     board = leaderboard(entries, "test/accuracy")
-    for names in (
-        list(row_values(board, board.rows[0])),
-        list(row_cells(board, board.rows[0])),
-        list(group_cells(board, board.groups[0])),
-    ):
+    csv_columns = files(board)["leaderboard.csv"].splitlines()[0].split(",")
+    for names in (csv_columns, jobs_table(board).columns, groups_table(board).columns):
         assert names.count("test/accuracy") == 1
         assert "last test/accuracy" not in names
 
 
 def test_a_config_that_two_sweeps_have_run_is_one_measurement(entries: list[Entry]) -> None:
-    again = [replace(one, sweep="other") for one in entries]
+    again = [replace(one, folder=Path("sweeps/other/jobs", one.id)) for one in entries]
     once, twice = leaderboard(entries), leaderboard([*entries, *again])
-    assert len(twice.rows) == 2 * len(once.rows)
+    assert len(twice.entries) == 2 * len(once.entries)
     assert [group.spreads for group in twice.groups] == [group.spreads for group in once.groups]
     assert [group.note for group in twice.groups] == [group.note for group in once.groups]
 
 
 def test_an_empty_half_is_no_obstacle() -> None:
     board = leaderboard([entry("sgd", 0, 0.9, "running")])
-    assert board.rows[0].rank is None
+    assert jobs_of(board)[0]["rank"] is None
     assert not board.groups[0].spreads
 
 

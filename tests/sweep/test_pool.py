@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from assay.sweep import pool
-from assay.sweep.job import Job, plan
+from assay.sweep.job import Plan, plan
 
 
 @pytest.fixture
@@ -15,8 +15,8 @@ def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "visible_gpus", tuple)
 
 
-def jobs(count: int, *overrides: str) -> tuple[Job, ...]:
-    return plan((f"seed=range(0,{count})", *overrides)).jobs
+def seeds(count: int, *overrides: str) -> Plan:
+    return plan((f"seed=range(0,{count})", *overrides))
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def jobs(count: int, *overrides: str) -> tuple[Job, ...]:
 def test_the_cores_are_shared_among_the_jobs_at_once(
     eight_cores: None, workers: str, count: int, at_once: int, threads: int | None
 ) -> None:
-    engine = pool.local_engine(jobs(count, f"sweep.workers={workers}"))
+    engine = pool.local_engine(seeds(count, f"sweep.workers={workers}"))
     assert (engine.at_once, engine.threads, engine.gpus) == (at_once, threads, ())
 
 
@@ -34,10 +34,10 @@ def test_with_gpus_auto_is_one_job_a_gpu_or_as_many_as_may_share_it(
     eight_cores: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "visible_gpus", lambda: ("GPU-a", "GPU-b"))
-    assert pool.local_engine(jobs(16, "sweep.workers=auto")).at_once == 2
-    shared = pool.local_engine(jobs(16, "sweep.workers=auto", "sweep.jobs_per_gpu=3"))
+    assert pool.local_engine(seeds(16, "sweep.workers=auto")).at_once == 2
+    shared = pool.local_engine(seeds(16, "sweep.workers=auto", "sweep.jobs_per_gpu=3"))
     assert (shared.at_once, shared.gpus) == (6, ("GPU-a", "GPU-b"))
-    on_cpu = pool.local_engine(jobs(16, "sweep.workers=auto", "device=cpu"))
+    on_cpu = pool.local_engine(seeds(16, "sweep.workers=auto", "device=cpu"))
     assert (on_cpu.at_once, on_cpu.gpus) == (8, ())
 
 
@@ -47,6 +47,6 @@ def test_a_job_that_wants_several_gpus_is_given_no_single_one(
     monkeypatch.setattr(pool, "visible_gpus", lambda: ("GPU-a", "GPU-b"))
     wide: Any = [
         replace(job, config=replace(job.config, device=replace(job.config.device, devices=2)))
-        for job in jobs(2)
+        for job in seeds(2).jobs
     ]
-    assert pool.local_engine(wide).gpus == ()
+    assert pool.local_engine(replace(seeds(2), jobs=wide)).gpus == ()

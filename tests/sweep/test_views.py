@@ -3,7 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from assay.sweep.leaderboard import Entry, leaderboard
+from assay.sweep.job import Entry
+from assay.sweep.leaderboard import leaderboard
 from assay.sweep.views import write_views
 
 RESULT = {"metrics": {"val/accuracy": 0.9}, "seconds": {"fit": 1.0, "total": 2.0}}
@@ -12,8 +13,9 @@ RESULT = {"metrics": {"val/accuracy": 0.9}, "seconds": {"fit": 1.0, "total": 2.0
 def entries(root: Path, optimizers: tuple[str, ...]) -> list[Entry]:
     return [
         Entry(
-            *(f"{optimizer}{seed}", optimizer, "demo", str(root / "jobs" / f"{optimizer}{seed}")),
-            *((f"optimizer={optimizer}", f"seed={seed}"), "completed", None, RESULT, {}),
+            *(f"{optimizer}{seed}", optimizer, f"{optimizer}{seed}"),
+            *((f"optimizer={optimizer}", f"seed={seed}"), root / "jobs" / f"{optimizer}{seed}"),
+            *("completed", None, RESULT),
         )
         for optimizer in optimizers
         for seed in (0, 1)

@@ -16,7 +16,7 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from assay.bench.record import Reading
-from assay.run import memory
+from assay.run import failures
 from assay.run.device import cpu_name
 from assay.run.process import usable_cores
 
@@ -164,7 +164,7 @@ def free_host_memory() -> int:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether this is how torch or NumPy say that memory ran out."""
     by_backend = isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
-    return by_backend or memory.is_out_of_memory(error)
+    return by_backend or failures.is_out_of_memory(error)
 
 
 def is_unsupported(error: BaseException) -> bool:

@@ -227,7 +227,7 @@ def _splits(config: TrainConfig) -> tuple[Sequence[Tensor], TensorBatches]:
     source: Source = build(config.data, "data", seed=config.seed)
     source.prepare()
     train, val = (cast(TensorDataset, source.dataset(split)).tensors for split in ("train", "val"))
-    return train, TensorBatches(val, EVALUATION_BATCH)
+    return train, TensorBatches(*val, EVALUATION_BATCH)
 
 
 def _start(config: TrainConfig) -> tuple[nn.Module, Optimizer]:

@@ -1,4 +1,7 @@
-"""What is kept and said of a failure: the log, the line of one's own code, what to do about memory."""
+"""What is kept and said of a failure: the log, the line of one's own code, what to do about memory.
+
+torch is imported where it is used: a sweep, which does without, says what became of its jobs.
+"""
 
 import logging
 import sys
@@ -10,7 +13,6 @@ from pathlib import Path
 from typing import final
 
 import psutil
-import torch
 
 import assay
 from assay.config.schema import TrainConfig
@@ -103,6 +105,8 @@ def explained_out_of_memory(config: TrainConfig) -> Generator[None]:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
+        import torch
+
         on_gpu = isinstance(error, torch.OutOfMemoryError)
         size, width = config.data.get("batch_size", 1), config.model.get("width")
         peak = peak_bytes(on_gpu) / 2**30
@@ -115,6 +119,8 @@ def explained_out_of_memory(config: TrainConfig) -> Generator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
+    import torch
+
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
         text in str(error) for text in CPU_MESSAGES
     )
@@ -122,6 +128,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def peak_bytes(on_gpu: bool) -> int:
     """The most memory used so far: of the GPU since the run began, of this process since it was started."""
+    import torch
+
     if on_gpu and torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     if sys.platform == "win32":

@@ -128,8 +128,12 @@ class RunFolder:
     def is_held(self) -> bool:
         """Whether a living process has the folder: by its pid, or by the lock where that tells nothing."""
         alive = is_alive(self.result["process"])
-        if alive is not None:
-            return alive
+        return self.is_locked() if alive is None else alive
+
+    def is_locked(self) -> bool:
+        """Whether a process, here or on another machine, has the folder's lock."""
+        if not (self.path / ".lock").exists():
+            return False
         lock = FileLock(self.path / ".lock", is_singleton=False)
         try:
             lock.acquire(timeout=0)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from getpass import getuser
 from importlib import import_module
 from pathlib import Path
@@ -17,9 +17,9 @@ from typing import Any
 
 from assay.errors import RunFailed, UserError
 from assay.run.process import this_process
-from assay.sweep.job import Job, SweepFolder
+from assay.sweep.job import Plan, SweepFolder
 from assay.sweep.pool import Engine, Handle, local_engine
-from assay.sweep.worker import Task, end_with, run_job
+from assay.sweep.worker import Task, in_process, run_job
 from assay.training.atomic import write_durably
 
 QUEUE_SECONDS = 5.0  # between two looks at SLURM's queue
@@ -30,21 +30,22 @@ SHARED = (
 )
 
 
-def engine_of(launcher: Mapping[str, Any], jobs: Sequence[Job], sweep: SweepFolder) -> Engine:
+def engine_of(plan: Plan, sweep: SweepFolder) -> Engine:
     """The engine that `hydra/launcher` names; without it this machine. Raises `UserError` for any other."""
-    name, here = str(launcher.get("_target_", "")).rpartition(".")[2], local_engine(jobs)
+    launcher, here = plan.launcher, local_engine(plan)
+    name, count = str(launcher.get("_target_", "")).rpartition(".")[2], len(plan.jobs)
     if name in ("", "BasicLauncher"):
         return here
     if name == "LocalLauncher":
-        start = Submitit("local", launcher, sweep.path / ".submitit").start_here
-        return replace(here, name="by submitit on this machine", gpus=(), start=start)
+        submitit = Submitit("local", launcher, sweep.path)
+        return replace(here, name="by submitit on this machine", gpus=(), start=submitit.start_here)
     if name == "SlurmLauncher":
-        slurm = Slurm(Submitit("slurm", launcher, sweep.path / ".submitit"), sweep.path / "queue.json")
-        return Engine("by SLURM", len(jobs), launcher.get("cpus_per_task"), slurm.start, elsewhere=True)
+        slurm = Slurm(Submitit("slurm", launcher, sweep.path), sweep.path / "queue.json")
+        return Engine("by SLURM", count, launcher.get("cpus_per_task"), slurm.start, elsewhere=True)
     if name == "RayLauncher":
         node: Any = launcher.get("ray") or {}
         cores = max(1, int((node.get("remote") or {}).get("num_cpus") or 1))  # torch takes whole ones
-        return Engine("by Ray", len(jobs), cores, Ray(node).start, elsewhere=True)
+        return Engine("by Ray", count, cores, Ray(node).start, elsewhere=True)
     raise UserError(
         f"hydra/launcher: {name} is none that Assay knows\n"
         "  submitit_local, submitit_slurm, ray; without it jobs run on this machine, sweep.workers at once"
@@ -59,9 +60,7 @@ class Submission:
     sweep: Mapping[str, Any] | None  # the process that it ends with; None where it outlives the sweep
 
     def __call__(self) -> None:
-        if self.sweep is not None:
-            end_with(self.sweep)
-        run_job(self.task)
+        in_process(self.task.folder / "log.txt", self.sweep, run_job, self.task)
 
     def checkpoint(self) -> Any:
         import submitit
@@ -75,7 +74,7 @@ class Submitit:
 
     cluster: str
     launcher: Mapping[str, Any]
-    folder: Path  # of what submitit itself writes
+    folder: Path  # of the sweep
 
     def submit(self, tasks: Sequence[Task], sweep: Mapping[str, Any] | None) -> list[Any]:
         """submitit's jobs, under SLURM as one array. Raises `RunFailed` where they cannot be submitted."""
@@ -83,17 +82,16 @@ class Submitit:
         from submitit.core.utils import FailedJobError
 
         # the plugin's own defaults name nodes that are not there when no Hydra application runs
-        values = {key: None if "${" in str(value) else value for key, value in self.launcher.items()}
-        folder = values.get("submitit_folder") or self.folder / "%j"
-        values = {"name": "assay", **{key: value for key, value in values.items() if value is not None}}
-        own = ("_target_", "submitit_folder", "max_num_timeout")
-        settings = {key: value for key, value in values.items() if key not in own}
+        values = {k: v for k, v in self.launcher.items() if v is not None and "${" not in str(v)}
+        folder = values.pop("submitit_folder", self.folder / ".submitit" / "%j")
+        timeouts = {"slurm_max_num_timeout": values.pop("max_num_timeout", 0)}
+        values = {"name": "assay", **values}
+        values.pop("_target_", None)
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # a terminal's is for the sweep alone
         try:
-            timeouts = {"slurm_max_num_timeout": values.get("max_num_timeout", 0)}
             executor = submitit.AutoExecutor(folder, cluster=self.cluster, **timeouts)
             executor.update_parameters(
-                **{key if key in SHARED else f"slurm_{key}": value for key, value in settings.items()}
+                **{key if key in SHARED else f"slurm_{key}": value for key, value in values.items()}
             )
             with executor.batch():
                 return [executor.submit(Submission(task, sweep)) for task in tasks]
@@ -111,21 +109,21 @@ def _local_handle(job: Any) -> Handle:
 
     def ended() -> str | None:
         is_told = job.paths.result_pickle.exists()
-        return None if not job.done() else "" if is_told else f"it left no result, see {job.paths.stderr}"
+        return None if not job.done() else "" if is_told else "it left no result"
 
     controller = job._process
     return Handle(ended, lambda _: controller.send_signal(signal.SIGTERM), controller.kill)
 
 
+@dataclass
 class Slurm:
     """Jobs in SLURM's queue outlive the command; typed again it finds them there, and queues none twice."""
 
-    def __init__(self, submitit: Submitit, file: Path) -> None:
-        self.submitit = submitit
-        self.file = file  # SLURM's ids of the jobs, by the names of their folders
-        self.queued: set[str] = set()
-        self.looked = -QUEUE_SECONDS
-        self.left = False
+    submitit: Submitit
+    file: Path  # SLURM's ids of the jobs, by the names of their folders
+    queued: set[str] = field(default_factory=set[str])
+    looked: float = -QUEUE_SECONDS
+    left: bool = False
 
     def start(self, tasks: Sequence[Task]) -> list[Handle]:
         ids: dict[str, str] = json.loads(self.file.read_bytes()) if self.file.exists() else {}
@@ -141,9 +139,9 @@ class Slurm:
         def ended() -> str | None:
             return "" if self.left else None if id in self.queue() else f"SLURM's job {id} is over"
 
-        return Handle(ended, lambda _: self.leave(), self.leave)
+        return Handle(ended, self.leave, self.leave)
 
-    def leave(self) -> None:
+    def leave(self, _: int = 0) -> None:
         self.left = True
 
     def queue(self) -> set[str]:
@@ -170,7 +168,8 @@ class Ray:
         if tasks and not ray.is_initialized():
             ray.init(**(self.node.get("init") or {}))
         settings: dict[str, Any] = {"max_calls": 1, "max_retries": 0, **(self.node.get("remote") or {})}
-        return [_ray_handle(ray, ray.remote(**settings)(run_job).remote(task)) for task in tasks]
+        call = ray.remote(**settings)(in_process)
+        return [_ray_handle(ray, call.remote(task.folder / "log.txt", None, run_job, task)) for task in tasks]
 
 
 def _ray_handle(ray: Any, reference: Any) -> Handle:

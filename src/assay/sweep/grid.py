@@ -7,47 +7,44 @@ turns fastest.
 
 import hashlib
 import itertools
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
+from hydra.core.override_parser.types import Glob, Quote, QuotedString
 from hydra.errors import HydraException
 
-from assay.config.explain import key_of, options
+from assay.config.compose import parse
+from assay.config.explain import key_of, options, unreadable
+from assay.config.messages import InvalidConfig, Problem
 from assay.errors import UserError
 
 LARGEST = 10_000  # jobs; more are a slip of the keyboard, and folders without end
 LONGEST = 120  # characters of a folder's name
 
 
-def value_of(override: str) -> str:
-    return override.partition("=")[2]
-
-
 def swept_keys(jobs: Sequence[Sequence[str]]) -> list[str]:
     """The keys whose overrides differ between jobs, in the order typed."""
-    values: dict[str, set[str]] = {}
-    count: dict[str, int] = {}
-    for job in jobs:
-        for key, override in {key_of(override): override for override in job}.items():
-            values.setdefault(key, set()).add(override)
-            count[key] = count.get(key, 0) + 1
-    return [key for key, different in values.items() if len(different) > 1 or count[key] < len(jobs)]
+    typed = [{key_of(override): override for override in job} for job in jobs]
+    keys = dict.fromkeys(key for one in typed for key in one)
+    return [key for key in keys if len({one.get(key) for one in typed}) > 1]
 
 
 def swept(job: Sequence[str], keys: Iterable[str]) -> dict[str, str]:
     """What a job has of its own: its values of the keys that are swept."""
-    typed = {key_of(override): value_of(override) for override in job}
+    typed = {key_of(override): override.partition("=")[2] for override in job}
     return {key: typed[key] for key in keys if key in typed}
 
 
-def split(overrides: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
-    """The overrides of Hydra, those of the sweep, and those of the jobs."""
-    hydra = [one for one in overrides if key_of(one).startswith(("hydra.", "hydra/"))]
-    sweep = [one for one in overrides if key_of(one).partition(".")[0] == "sweep"]
-    return hydra, sweep, [one for one in overrides if one not in (*hydra, *sweep)]
+def label(job: Sequence[str], keys: Iterable[str]) -> str:
+    """What a job has of its own, as it would be typed."""
+    return " ".join(f"{key}={value}" for key, value in swept(job, keys).items())
+
+
+def is_for_all(key: str) -> bool:
+    """Whether a key is Hydra's or the sweep's, and no job's."""
+    return re.split("[./]", key)[0] in ("hydra", "sweep")
 
 
 def overrides_of(params: Mapping[str, Any]) -> list[str]:
@@ -57,12 +54,12 @@ def overrides_of(params: Mapping[str, Any]) -> list[str]:
     """
     overrides: list[str] = []
     for key, value in params.items():
-        if key.startswith(("sweep.", "hydra.", "hydra/")):
-            raise UserError(f"sweep.params: {key} cannot be swept over: it is the sweep's, not a job's")
         if value in ([], {}, ""):
             raise UserError(f"sweep.params: {key} has no values\n  for example {key}: [a, b]")
         if isinstance(value, dict):
             overrides += overrides_of({f"{key}.{below}": inner for below, inner in value.items()})
+        elif is_for_all(key):
+            raise UserError(f"sweep.params: {key} cannot be swept over: it is the sweep's, not a job's")
         elif isinstance(value, list):
             overrides.append(f"{key}={','.join(map(_item, value))}")
         else:
@@ -72,14 +69,17 @@ def overrides_of(params: Mapping[str, Any]) -> list[str]:
 
 def _item(value: Any) -> str:
     """One value in Hydra's grammar; a text that would be read as several is quoted."""
-    if isinstance(value, str):
-        override = f"value={value}"
-        return quoted(value) if not is_readable(override) or _parsed(override).is_sweep_override() else value
     if isinstance(value, list):
         return f"[{','.join(map(_item, value))}]"
     if isinstance(value, dict):
         return f"{{{','.join(f'{key}:{_item(inner)}' for key, inner in value.items())}}}"
-    return "null" if value is None else str(value)
+    if not isinstance(value, str):
+        return "null" if value is None else str(value)
+    try:
+        is_one = not parse(f"value={value}").is_sweep_override()
+    except HydraException:
+        is_one = False
+    return value if is_one else quoted(value)
 
 
 def quoted(text: str) -> str:
@@ -87,85 +87,78 @@ def quoted(text: str) -> str:
     return QuotedString(text, Quote.single).with_quotes()
 
 
-def _parsed(override: str) -> Override:
-    return OverridesParser.create().parse_override(override)
+def axes(overrides: Sequence[str]) -> dict[str, list[str]]:
+    """The overrides that a sweep makes of each of these, by key; the last one of a key counts.
 
-
-def is_readable(override: str) -> bool:
-    """Whether it is `key=value` by Hydra's grammar."""
-    try:
-        _parsed(override)
-    except HydraException:
-        return False
-    return True
-
-
-def expand(overrides: Sequence[str], mode: Literal["product", "zip"]) -> list[tuple[str, ...]]:
-    """The overrides of each job, in order, from overrides that can be read.
-
-    Raises `UserError` for a sweep that is empty, too large, or cannot be zipped.
+    Raises `InvalidConfig` with all that cannot be read, `UserError` for a sweep without values.
     """
-    axes = {key_of(override): _values(override) for override in overrides}
-    return _zipped(axes) if mode == "zip" else _product(axes)
+    values: dict[str, list[str]] = {}
+    problems: list[Problem] = []
+    for override in overrides:
+        try:
+            values[key_of(override)] = _values(override)
+        except HydraException:
+            problems.append(unreadable(override, "train"))
+    if problems:
+        raise InvalidConfig(problems)
+    return values
 
 
 def _values(override: str) -> list[str]:
-    """The overrides that a sweep over this one makes."""
-    parsed = _parsed(override)
+    parsed = parse(override)
     if not parsed.is_sweep_override():
         return [override]
     if not parsed.is_discrete_sweep():
         key = parsed.key_or_group
         raise UserError(f"{override}: a grid needs values one by one\n  for example {key}=a,b")
     choice = parsed.value()
-    values = (
-        choice.filter(options(parsed.key_or_group))
-        if isinstance(choice, Glob)
-        else list(parsed.sweep_string_iterator())
-    )
-    if not values:
+    is_glob = isinstance(choice, Glob)
+    values = choice.filter(options(parsed.key_or_group)) if is_glob else parsed.sweep_string_iterator()
+    every = [f"{parsed.get_key_element()}={value}" for value in values]
+    if not every:
         raise UserError(f"{override}: the sweep is empty: nothing matches")
-    return [f"{parsed.get_key_element()}={value}" for value in values]
+    return every
 
 
-def _product(axes: Mapping[str, list[str]]) -> list[tuple[str, ...]]:
-    count = 1
-    for values in axes.values():
-        count *= len(values)
-    if count > LARGEST:
-        raise UserError(f"the sweep has {count:,} jobs, at most {LARGEST:,} are allowed")
-    return list(itertools.product(*axes.values()))
+def expand(
+    overrides: Sequence[str], mode: Literal["product", "zip"], params: Mapping[str, Any] | None = None
+) -> list[tuple[str, ...]]:
+    """The overrides of each job, in order; zipped, a key with one value holds for all jobs.
 
-
-def _zipped(axes: Mapping[str, list[str]]) -> list[tuple[str, ...]]:
-    """The i-th values together; a key with one value holds for all jobs."""
-    lengths = {key: len(values) for key, values in axes.items() if len(values) > 1}
-    if len(set(lengths.values())) > 1:
+    Raises `UserError` as `axes` does, and for what is too large or cannot be zipped.
+    """
+    columns = axes([*overrides_of(params or {}), *overrides])
+    lengths = {key: len(values) for key, values in columns.items() if len(values) > 1}
+    if mode == "zip" and len(set(lengths.values())) > 1:
         counted = ", ".join(f"{key} has {count}" for key, count in lengths.items())
         raise UserError(f"sweep.mode=zip takes the i-th values together: {counted}\n  give each as many")
-    count = max(lengths.values(), default=1)
-    columns = [values if len(values) == count else values * count for values in axes.values()]
-    return list(zip(*columns, strict=True)) if columns else [()]
+    count = max(lengths.values(), default=1) if mode == "zip" else math.prod(lengths.values())
+    if count > LARGEST:
+        raise UserError(f"the sweep has {count:,} jobs, at most {LARGEST:,} are allowed")
+    if mode == "product":
+        return list(itertools.product(*columns.values()))
+    return [tuple(values[i % len(values)] for values in columns.values()) for i in range(count)]
 
 
 def job_name(job: Sequence[str], keys: Iterable[str], id: str) -> str:
     """The name of a job's folder: `optimizer=sgd,seed=0-<id>`."""
-    return _name([f"{key}={_safe(value)}" for key, value in swept(job, keys).items()], ",", id)
+    return _name({key: [value] for key, value in swept(job, keys).items()}, ",", id)
 
 
 def grid_name(jobs: Sequence[Sequence[str]], ids: Iterable[str]) -> str:
     """The name of a sweep without one: `optimizer=sgd,adam_seed=0,1,2-<id>`; the same grid has the same."""
-    values = {
-        key: dict.fromkeys(_safe(swept(job, [key]).get(key, "")) for job in jobs) for key in swept_keys(jobs)
-    }
-    digest = hashlib.sha256(" ".join(sorted(ids)).encode()).hexdigest()[:12]
-    return _name([f"{key}={','.join(different)}" for key, different in values.items()], "_", digest)
+    values = {key: [swept(job, [key]).get(key, "") for job in jobs] for key in swept_keys(jobs)}
+    return _name(values, "_", hashlib.sha256(" ".join(sorted(ids)).encode()).hexdigest()[:12])
 
 
-def _safe(value: str) -> str:
-    return re.sub(r"[^\w.+-]+", "_", value, flags=re.ASCII).strip("_")[:24]
+def _name(values: Mapping[str, Iterable[str]], between: str, id: str) -> str:
+    """Safe as a file's name, and short, whatever the values are."""
 
+    def safe(text: str) -> str:
+        return re.sub(r"[^\w.+-]+", "_", text, flags=re.ASCII).strip("_")
 
-def _name(parts: Sequence[str], between: str, id: str) -> str:
-    text = between.join(re.sub(r"[^\w.+=,-]+", "_", part, flags=re.ASCII) for part in parts)
-    return f"{text[: LONGEST - len(id) - 1] or 'all'}-{id}".lstrip(".-")
+    parts = [
+        f"{safe(key)}={','.join(dict.fromkeys(safe(value)[:24] for value in every))}"
+        for key, every in values.items()
+    ]
+    return f"{between.join(parts)[: LONGEST - len(id) - 1] or 'all'}-{id}".lstrip(".-")

@@ -8,50 +8,47 @@ Reading needs no torch.
 """
 
 import errno
-import json
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
+from pydantic import BaseModel
 
 from assay.config.compose import composing
+from assay.config.explain import key_of
 from assay.config.load import Loaded, load_job
 from assay.config.messages import InvalidConfig, Problem
 from assay.config.redact import redact, redact_text
 from assay.config.saved import as_plain, config_id, group_id
-from assay.config.schema import TrainConfig, inside
+from assay.config.schema import SweepConfig, TrainConfig
 from assay.errors import UserError
 from assay.run.earlier import find_earlier
 from assay.run.folder import RunFolder
-from assay.sweep.grid import (
-    expand,
-    grid_name,
-    is_readable,
-    job_name,
-    overrides_of,
-    split,
-    swept,
-    swept_keys,
-)
+from assay.sweep.grid import axes, expand, grid_name, is_for_all, job_name, label, swept, swept_keys
 from assay.training.atomic import write_durably
 
-ENDED = ("completed", "failed", "diverged")
 DIED = "its process died without a word"
 # what a stage measures; `fit` validates after its epochs
 STAGES = {"train": ("fit",), "val": ("fit", "validate"), "test": ("test",)}
 
 
 @dataclass(frozen=True)
-class Job:
-    """One point of the grid: its overrides, its validated config, and the names that follow from them."""
+class Listed:
+    """A job as `sweep.json` has it."""
 
     id: str
     group: str  # shared by the jobs that differ in their seed alone
     name: str  # of its folder
     overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Job(Listed):
+    """One point of the grid with its validated config."""
+
     config: TrainConfig
 
 
@@ -64,119 +61,122 @@ class Plan:
     launcher: Mapping[str, Any]
     env: Mapping[str, str]
 
+    @property
+    def config(self) -> SweepConfig:
+        return self.jobs[0].config.sweep
+
 
 def plan(overrides: Sequence[str]) -> Plan:
-    """The jobs that the overrides and the sweep file make; each is composed and validated once.
-
-    Raises `UserError` with the problems of all jobs, each with the job that it is in.
-    """
-    hydra, sweep, typed = split(overrides)
+    """The jobs that overrides and sweep file make; raises `UserError` with the problems of all of them."""
+    for_all = [one for one in overrides if is_for_all(key_of(one))]
+    typed = [one for one in overrides if one not in for_all]
 
     def load(job: Sequence[str]) -> tuple[Loaded | None, list[Problem]]:
-        return load_job("train", [*hydra, *sweep, *job], find_earlier)
-
-    def grid_of(params: Mapping[str, Any], mode: Literal["product", "zip"]) -> list[tuple[str, ...]]:
-        every = [*overrides_of(params), *typed]
-        if bad := [one for one in every if not is_readable(one)]:
-            refuse_any([load(bad)[1]])
-        return expand(every, mode)
+        return load_job("train", [*for_all, *job], find_earlier)
 
     with composing():
-        grid = grid_of({}, "product")
-        first = load(grid[0])
-        settings = first[0].config.sweep if first[0] else None
-        if settings is not None and (settings.params or settings.mode != "product"):  # those of a sweep file
-            grid = grid_of(settings.params, settings.mode)
-            first = load(grid[0])
-        results = [first, *map(load, grid[1:])]
+        first, _ = load([values[0] for values in axes(typed).values()])
+        of_file = (first.config.sweep.mode, first.config.sweep.params) if first else ("product", {})
+        grid = expand(typed, *of_file)
+        results = [load(job) for job in grid]
     refuse_any([problems for _, problems in results], grid)
     loaded = [one for one, _ in results if one is not None]
     plain = [as_plain(one.config) for one in loaded]
     keys, ids = swept_keys(grid), list(map(config_id, plain))
+    configs = [replace(one.config, sweep=replace(one.config.sweep, params={})) for one in loaded]
     jobs = tuple(
-        Job(id, group_id(config), job_name(job, keys, id), job, one.config)
-        for id, job, config, one in zip(ids, grid, plain, loaded, strict=True)
+        Job(id, group_id(whole), job_name(job, keys, id), job, config)
+        for id, whole, job, config in zip(ids, plain, grid, configs, strict=True)
     )
-    if any(job.config.resume is not None for job in jobs):
-        raise UserError("resume: a sweep goes on by itself\n  type its command again, with its sweep.name")
-    _refuse_repeated(jobs)
-    _refuse_unmeasured(jobs)
+    _refuse_useless(jobs, keys)
     name = jobs[0].config.sweep.name or grid_name(grid, ids)
     return Plan(name, jobs, loaded[0].composed.launcher, loaded[0].composed.environment)
 
 
-def _refuse_repeated(jobs: Sequence[Job]) -> None:
-    """Two jobs with one id would be one folder. Raises `UserError`."""
+def _refuse_useless(jobs: Sequence[Job], keys: Sequence[str]) -> None:
+    """Raises `UserError` for jobs that go on with a run, two that are one folder, a metric that none has."""
+    if any(job.config.resume is not None for job in jobs):
+        raise UserError("resume: a sweep goes on by itself\n  type its command again, with its sweep.name")
     first: dict[str, int] = {}
-    keys = swept_keys([job.overrides for job in jobs])
     for at, job in enumerate(jobs):
         before = first.setdefault(job.id, at)
         if before != at:
-            one, other = (_own(which.overrides, keys) for which in (jobs[before], job))
+            own = dict.fromkeys(label(jobs[one].overrides, keys) for one in (before, at))
             raise UserError(
                 f"jobs {before + 1} and {at + 1} of {len(jobs)} are the same: "
-                f"{one or 'seed=' + str(job.config.seed)}{f' and {other}' if one != other else ''}\n"
+                f"{' and '.join(filter(None, own)) or f'seed={job.config.seed}'}\n"
                 "  what decides a result is the same in both: all but paths, names and what is logged"
             )
-
-
-def _own(job: Sequence[str], keys: Sequence[str]) -> str:
-    return " ".join(f"{key}={value}" for key, value in swept(job, keys).items())
-
-
-def _refuse_unmeasured(jobs: Sequence[Job]) -> None:
-    """A leaderboard needs a job that has its metric. Raises `UserError`."""
-    metric = jobs[0].config.sweep.metric
+    metric, has = jobs[0].config.sweep.metric, jobs[0].config.stages
     stages = STAGES[metric.partition("/")[0]]
     if not any(stage in stages for job in jobs for stage in job.config.stages):
         raise UserError(
             f"sweep.metric={metric}: no job has the stage that measures it\n"
-            f"  stages=[{','.join(jobs[0].config.stages)}] is without {' or '.join(stages)}"
+            f"  stages=[{','.join(has)}] is without {' or '.join(stages)}"
         )
 
 
-def refuse_any(problems: Sequence[Sequence[Problem]], jobs: Sequence[Sequence[str]] = ()) -> None:
-    """Raises `UserError` if any job has a problem: each problem once, with the first job that has it."""
-    where: dict[str, tuple[Problem, list[int]]] = {}
+def refuse_any(problems: Sequence[Sequence[Problem]], jobs: Sequence[Sequence[str]]) -> None:
+    """Raises `InvalidConfig` if any job has a problem: each problem once, with the first job that has it."""
+    where: dict[str, list[tuple[int, Problem]]] = {}
     for at, ones in enumerate(problems):
         for problem in ones:
-            where.setdefault(problem.text, (problem, []))[1].append(at)
-    if where:
-        keys = swept_keys(jobs)
-        raise InvalidConfig([_in_jobs(problem, numbers, jobs, keys) for problem, numbers in where.values()])
-
-
-def _in_jobs(
-    problem: Problem, numbers: list[int], jobs: Sequence[Sequence[str]], keys: Sequence[str]
-) -> Problem:
-    if len(jobs) < 2 or len(numbers) == len(jobs):
-        return problem
-    more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
-    first = numbers[0]
-    note = f"in job {first + 1} of {len(jobs)} ({_own(jobs[first], keys)}){more}"
-    return replace(problem, notes=(*problem.notes[:2], note))
+            where.setdefault(problem.text, []).append((at, problem))
+    keys = swept_keys(jobs) if where else []
+    raised: list[Problem] = []
+    for has in where.values():
+        first, problem = has[0]
+        more = f" and {len(has) - 1} more" if len(has) > 1 else ""
+        note = f"in job {first + 1} of {len(jobs)} ({label(jobs[first], keys)}){more}"
+        in_all = len(has) == len(jobs)
+        raised.append(problem if in_all else replace(problem, notes=(*problem.notes[:2], note)))
+    if raised:
+        raise InvalidConfig(raised)
 
 
 @dataclass(frozen=True)
-class JobState:
-    """What a job's folder says of it: `pending`, or a status of a run."""
+class Entry(Listed):
+    """A job as its folder tells it: its status is `pending`, or that of a run."""
 
-    status: str
+    folder: Path
+    status: str = "pending"
     error: str | None = None
     result: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
-    def ended(self) -> bool:
-        return self.status in ENDED
+    def failed(self) -> bool:
+        return self.status in ("failed", "diverged")
+
+    @property
+    def reason(self) -> str:
+        """The first line of the error."""
+        return (self.error or "").partition("\n")[0]
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took in all, if it completed."""
+        return self.result["seconds"]["total"] if self.status == "completed" else None
+
+    def metric(self, name: str) -> float | None:
+        """The best checkpoint's, or with `last ` before the name that of the last epoch, if it completed."""
+        if self.status != "completed":
+            return None
+        measured = self.result.get("last" if name.startswith("last ") else "metrics", {})
+        return measured.get(name.removeprefix("last "))
+
+    def value(self, key: str) -> str:
+        """The value of a key as typed, or the name of the sweep."""
+        return self.folder.parents[1].name if key == "sweep" else swept(self.overrides, [key]).get(key, "")
 
 
-def state_of(folder: RunFolder) -> JobState:
-    """What a folder just opened says; a run whose process is gone is `interrupted`, whatever it wrote."""
+def read(job: Listed, path: Path) -> Entry:
+    """What the folder says now; a run whose process is gone is `interrupted`, whatever it wrote."""
+    folder = opened(path)
     result, status = folder.result, folder.status if folder.result else "pending"
     error = result.get("error")
     if status == "interrupted" and result["status"] == "running":
         error = f"{DIED} ({result['process']['pid']} on {result['process']['host']})"
-    return JobState(status, error, result)
+    return Entry(job.id, job.group, path.name, job.overrides, path, status, error, result)
 
 
 def opened(path: Path) -> RunFolder:
@@ -187,17 +187,14 @@ def opened(path: Path) -> RunFolder:
         return RunFolder(path)
 
 
-def is_held(path: Path) -> bool:
-    """Whether a living process, here or on another machine, has the lock of a job's folder."""
-    if not (path / ".lock").exists():
-        return False
-    lock = FileLock(path / ".lock", is_singleton=False)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    lock.release()
-    return False
+class Manifest(BaseModel):
+    """`sweep.json`: what was typed, what the leaderboard is sorted by, and the jobs."""
+
+    name: str
+    command: str
+    metric: str
+    direction: str
+    jobs: tuple[Listed, ...]
 
 
 class SweepFolder:
@@ -206,85 +203,50 @@ class SweepFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    @classmethod
-    def named(cls, output_dir: str, name: str) -> "SweepFolder":
-        """The folder of that name, there or not. Raises `UserError` for a name that leads elsewhere."""
-        return cls(inside(Path(output_dir) / "sweeps", name, "sweep.name"))
-
-    def make(self) -> None:
-        """Raises `UserError` where it cannot be made."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            why = error.strerror or str(error)
-            raise UserError(f"output_dir: the sweep's folder {self.path} cannot be made: {why}") from error
-
     @property
-    def manifest(self) -> dict[str, Any]:
-        """`sweep.json`; empty where there is none yet. Raises `UserError` if it is damaged."""
+    def manifest(self) -> Manifest | None:
+        """None where there is none yet. Raises `UserError` if it is damaged."""
         file = self.path / "sweep.json"
         try:
-            manifest: dict[str, Any] = json.loads(file.read_bytes())
-            _ = [(job["id"], job["group"], job["overrides"]) for job in manifest["jobs"]]
-            _ = manifest["command"], manifest["sorted"]["metric"], manifest["sorted"]["direction"]
+            return Manifest.model_validate_json(file.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
-            return {}
-        except (ValueError, KeyError, TypeError):
+            return None
+        except (OSError, ValueError):
             raise UserError(
                 f"{file} is damaged\n  remove it and type the sweep's command again: no job is lost"
             ) from None
-        return manifest
+
+    def write_manifest(self, plan: Plan, command: str) -> None:
+        listed = tuple(Listed(job.id, job.group, job.name, tuple(redact(job.overrides))) for job in plan.jobs)
+        by, command = {"metric": plan.config.metric, "direction": plan.config.direction}, redact_text(command)
+        manifest = Manifest(name=self.path.name, command=command, jobs=listed, **by)
+        if manifest != self.manifest:
+            write_durably(self.path / "sweep.json", manifest.model_dump_json(indent=2).encode())
 
     @contextmanager
     def locked(self) -> Generator[None]:
-        """Alone with the files that belong to no job. Raises `UserError` on a file system without locks."""
+        """Alone with the files that belong to no job; raises `UserError` where there can be no such files."""
         lock = FileLock(self.path / ".lock")
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire()
         except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
-                raise
-            raise UserError(
-                f"output_dir: the file system of {self.path} has no locks: {error.strerror}\n"
-                "  set output_dir to a disk of this machine, to NFS 4, or to Lustre mounted with flock"
-            ) from error
+            what = f"the sweep's folder {self.path} cannot be made: {error.strerror or error}"
+            if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP):
+                what = f"the file system of {self.path} has no locks: {error.strerror}\n"
+                what += "  set output_dir to a disk of this machine, NFS 4, or Lustre mounted with flock"
+            raise UserError(f"output_dir: {what}") from error
         try:
             yield
         finally:
             lock.release()
 
-    def write_manifest(self, jobs: Sequence[Job], command: str) -> None:
-        sweep = jobs[0].config.sweep
-        listed = [
-            {"id": job.id, "group": job.group, "overrides": redact(list(job.overrides))} for job in jobs
-        ]
-        manifest = {
-            "name": self.path.name,
-            "command": redact_text(command),
-            "sorted": {"metric": sweep.metric, "direction": sweep.direction},
-            "jobs": listed,
-        }
-        if manifest != self.manifest:
-            write_durably(self.path / "sweep.json", json.dumps(manifest, indent=2).encode())
+    def entries(self, jobs: Sequence[Listed], before: Mapping[str, Entry] | None = None) -> dict[str, Entry]:
+        """Of all jobs, by id; what had completed is not read again: a thousand would cost a core's fifth.
 
-    def folders(self) -> dict[str, Path]:
-        """The folders of jobs by id, which ends their names whatever keys were swept when they were made."""
-        jobs = self.path / "jobs"
-        return {path.name.rpartition("-")[2]: path for path in jobs.iterdir()} if jobs.is_dir() else {}
-
-    def states(
-        self, jobs: Sequence[Job], before: Mapping[str, JobState] | None = None
-    ) -> dict[str, JobState]:
-        """Of all jobs; what had completed is not read again, or a thousand jobs would cost a core's fifth."""
-        paths, known = self.folders(), before or {}
-
-        def state(id: str) -> JobState:
-            if id in known and known[id].status == "completed":
-                return known[id]
-            return state_of(opened(paths[id])) if id in paths else JobState("pending")
-
-        return {job.id: state(job.id) for job in jobs}
-
-    def job(self, job: Job) -> Path:
-        """The folder of a job, there or not."""
-        return self.folders().get(job.id, self.path / "jobs" / job.name)
+        The id ends a folder's name, whatever keys were swept when it was made.
+        """
+        folder = self.path / "jobs"
+        paths = {path.name.rpartition("-")[2]: path for path in folder.glob("*")}
+        kept = {id: entry for id, entry in (before or {}).items() if entry.status == "completed"}
+        return {job.id: kept.get(job.id) or read(job, paths.get(job.id, folder / job.name)) for job in jobs}

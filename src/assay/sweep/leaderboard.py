@@ -1,69 +1,26 @@
 """The leaderboard: a pure function of what the folders of jobs say.
 
-Rows are jobs: completed ones by the metric, then those that are not finished, failed ones last with their
-reason. Groups are the jobs that differ in their seed alone. Each group is compared with the best one by
-Student's paired t-test where both have the same seeds, else by Welch's; the p values are corrected for their
-number by Holm's method (1979). The best is chosen after the fact, so a p value is a hint, no proof.
+Jobs stand in order: completed ones by the metric, then those that are not finished, failed ones last. Groups
+are the jobs that differ in their seed alone. Each group is compared with the best one by Student's paired
+t-test where both have the same seeds, else by Welch's; the p values are corrected for their number by Holm's
+method (1979). The best is chosen after the fact, so a p value is a hint, no proof.
 """
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from assay.errors import UserError
-from assay.sweep.grid import key_of, swept_keys, value_of
-from assay.sweep.job import SweepFolder, opened, state_of
+from assay.sweep.grid import swept_keys
+from assay.sweep.job import Entry, SweepFolder
 
 METRICS = ("val/accuracy", "val/loss", "test/accuracy", "test/loss")
 ORDER = {"completed": 0, "running": 1, "interrupted": 2, "pending": 3, "diverged": 4, "failed": 5}
 LEVEL = 0.05
 FEWEST = 3  # seeds: with two, an interval is 13 times the deviation, and a test finds nothing
-Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A job as its folders tell it: the raw data of the leaderboard."""
-
-    id: str
-    group: str
-    sweep: str  # the name of its sweep
-    folder: str
-    overrides: tuple[str, ...]
-    status: str
-    reason: str | None
-    result: Mapping[str, Any]
-    config: Mapping[str, Any]  # resolved; empty before the job has begun
-
-    def metric(self, name: str) -> float | None:
-        """The best checkpoint's, or with `last ` before the name that of the last epoch, if it completed."""
-        if self.status != "completed":
-            return None
-        measured = self.result.get("last" if name.startswith("last ") else "metrics", {})
-        return measured.get(name.removeprefix("last "))
-
-    def value(self, key: str) -> str:
-        """The value of a key as typed, else that of the config."""
-        if key == "sweep":
-            return self.sweep
-        typed = next((value_of(one) for one in self.overrides if key_of(one) == key), None)
-        if typed is not None:
-            return typed
-        node: Any = self.config
-        for part in key.split("."):
-            node = node.get(part) if isinstance(node, Mapping) else None
-        return "" if node is None or isinstance(node, Mapping) else str(node)
-
-
-@dataclass(frozen=True)
-class Row:
-    rank: int | None  # None for a job without the metric
-    entry: Entry
 
 
 @dataclass(frozen=True)
@@ -97,13 +54,18 @@ class Group:
     id: str
     entries: tuple[Entry, ...]
     spreads: Mapping[str, Spread]  # by metric, over the jobs that completed
-    seconds: float | None  # mean over the jobs that completed
     note: str = ""
     comparison: Comparison | None = None
 
     @property
-    def completed(self) -> int:
-        return sum(one.status == "completed" for one in self.entries)
+    def completed(self) -> list[Entry]:
+        return [one for one in self.entries if one.status == "completed"]
+
+    @property
+    def seconds(self) -> float | None:
+        """The mean over the jobs that completed."""
+        every = [one.seconds for one in self.entries if one.seconds is not None]
+        return statistics.fmean(every) if every else None
 
 
 @dataclass(frozen=True)
@@ -111,12 +73,12 @@ class Leaderboard:
     metric: str
     direction: Literal["max", "min"]
     keys: tuple[str, ...]  # those that differ between jobs
-    rows: tuple[Row, ...]
+    entries: tuple[Entry, ...]  # the best first
     groups: tuple[Group, ...]
 
     @property
     def failures(self) -> list[Entry]:
-        return [row.entry for row in self.rows if row.entry.status in ("failed", "diverged", "interrupted")]
+        return [one for one in self.entries if one.failed or one.status == "interrupted"]
 
     @property
     def group_keys(self) -> list[str]:
@@ -133,47 +95,34 @@ def direction_of(metric: str, wanted: str) -> Literal["max", "min"]:
 def leaderboard(
     entries: Sequence[Entry], metric: str = "val/accuracy", direction: str = "auto"
 ) -> Leaderboard:
-    """Rows and groups, sorted; equal ones stay in the order given."""
+    """Jobs and groups, sorted; equal ones stay in the order given."""
     end = direction_of(metric, direction)
     sign = -1 if end == "max" else 1
 
-    def order(entry: Entry) -> tuple[int, bool, float]:
+    def of_job(entry: Entry) -> tuple[int, bool, float]:
         value = entry.metric(metric)
         return ORDER.get(entry.status, 9), value is None, sign * (value or 0.0)
 
-    ordered = sorted(entries, key=order)
-    rows = tuple(
-        Row(None if one.metric(metric) is None else at, one) for at, one in enumerate(ordered, start=1)
-    )
-    keys = [
-        key for key in swept_keys([one.overrides for one in entries]) if key not in ("output_dir", "name")
-    ]
-    if len({entry.sweep for entry in entries}) > 1:
-        keys = ["sweep", *keys]
-    return Leaderboard(metric, end, tuple(keys), rows, _groups(entries, metric, sign))
-
-
-def _groups(entries: Sequence[Entry], metric: str, sign: int) -> tuple[Group, ...]:
-    members: dict[str, list[Entry]] = {}
-    for entry in entries:
-        members.setdefault(entry.group, []).append(entry)
-    groups = [_group(id, found, metric) for id, found in members.items()]
-
-    def order(group: Group) -> tuple[bool, float]:
+    def of_group(group: Group) -> tuple[bool, float]:
         measured = group.spreads.get(metric)
         return measured is None, sign * measured.mean if measured else 0.0
 
-    return tuple(_compared(sorted(groups, key=order), metric))
+    keys = [
+        key for key in swept_keys([one.overrides for one in entries]) if key not in ("output_dir", "name")
+    ]
+    if len({entry.value("sweep") for entry in entries}) > 1:
+        keys = ["sweep", *keys]
+    members: dict[str, list[Entry]] = {}
+    for entry in entries:
+        members.setdefault(entry.group, []).append(entry)
+    groups = sorted((_group(id, ones, metric) for id, ones in members.items()), key=of_group)
+    ordered = tuple(sorted(entries, key=of_job))
+    return Leaderboard(metric, end, tuple(keys), ordered, tuple(_compared(groups, metric)))
 
 
-def _group(id: str, entries: list[Entry], metric: str) -> Group:
-    spreads = {
-        name: spread(list(values.values()))
-        for name in dict.fromkeys((metric, *METRICS))
-        if (values := by_seed(entries, name))
-    }
-    seconds = [one.result["seconds"]["total"] for one in entries if one.status == "completed"]
-    return Group(id, tuple(entries), spreads, statistics.fmean(seconds) if seconds else None)
+def _group(id: str, entries: Sequence[Entry], metric: str) -> Group:
+    measured = {name: list(by_seed(entries, name).values()) for name in dict.fromkeys((metric, *METRICS))}
+    return Group(id, tuple(entries), {name: spread(values) for name, values in measured.items() if values})
 
 
 def by_seed(entries: Sequence[Entry], metric: str) -> dict[Any, float]:
@@ -196,21 +145,18 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(n, mean, sd, float(stats.t.ppf(1 - LEVEL / 2, n - 1)) * sd / math.sqrt(n))
 
 
-def _compared(groups: Sequence[Group], metric: str) -> Iterator[Group]:
+def _compared(groups: Sequence[Group], metric: str) -> list[Group]:
     """The groups with what is to be said of each beside the first, which is the best."""
-    best = by_seed(groups[0].entries, metric) if groups else {}
-    tests = [compare(by_seed(group.entries, metric), best) for group in groups[1:]]
+    measured = [group for group in groups if metric in group.spreads]
+    values = [by_seed(group.entries, metric) for group in measured]
+    tests = [compare(one, values[0]) for one in values[1:]]
     corrected = iter(holm([one.p for one in tests if isinstance(one, Comparison)]))
-    for group, test in zip(groups, [None, *tests], strict=True):
-        if metric not in group.spreads:
-            yield group
-        elif test is None:
-            yield replace(group, note="best")
-        elif isinstance(test, str):
-            yield replace(group, note=test)
-        else:
-            comparison = Comparison(test.test, next(corrected))
-            yield replace(group, note=comparison.text, comparison=comparison)
+    compared = [replace(group, note="best") for group in measured[:1]]
+    for group, test in zip(measured[1:], tests, strict=True):
+        comparison = Comparison(test.test, next(corrected)) if isinstance(test, Comparison) else None
+        note = comparison.text if comparison else str(test)
+        compared.append(replace(group, note=note, comparison=comparison))
+    return [*compared, *groups[len(measured) :]]
 
 
 def compare(one: Mapping[Any, float], other: Mapping[Any, float]) -> Comparison | str:
@@ -247,31 +193,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def entries_of(folders: Sequence[Path]) -> list[Entry]:
     """All jobs of these sweep folders. Raises `UserError` for any other folder."""
     once = {folder.resolve(): folder for folder in folders}  # a folder named twice would count twice
-    return [entry for folder in once.values() for entry in _entries(folder)]
-
-
-def _entries(folder: Path) -> Iterator[Entry]:
-    sweep = SweepFolder(folder)
-    paths, manifest = sweep.folders(), sweep.manifest
-    if not manifest:
-        raise UserError(
-            f"leaderboard={folder}: no sweep folder: it has no sweep.json\n"
-            "  the sweeps are in outputs/sweeps/"
-        )
-    for job in manifest["jobs"]:
-        id, group, overrides = job["id"], job["group"], tuple(job["overrides"])
-        path = paths[id] if id in paths else folder / "jobs" / id
-        state = state_of(opened(path))
-        yield Entry(
-            *(id, group, folder.name, str(path), overrides),
-            *(state.status, state.error, state.result, read_config(path)),
-        )
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """`config.yaml` as plain data; empty where the job has not begun, or the file is damaged."""
-    try:
-        config = yaml.load((folder / "config.yaml").read_bytes(), Loader)
-    except (FileNotFoundError, NotADirectoryError, yaml.YAMLError):
-        return {}
-    return config if isinstance(config, dict) else {}
+    entries: list[Entry] = []
+    for folder in once.values():
+        sweep = SweepFolder(folder)
+        manifest = sweep.manifest
+        if manifest is None:
+            raise UserError(
+                f"leaderboard={folder}: no sweep folder: it has no sweep.json\n"
+                "  the sweeps are in outputs/sweeps/"
+            )
+        entries += sweep.entries(manifest.jobs).values()
+    return entries

@@ -4,6 +4,7 @@ They are forked from a server that has torch and Lightning imported (started ane
 must be able to do is here too: this machine's pool is one, `clusters.py` has the others.
 """
 
+import json
 import multiprocessing
 import os
 import signal
@@ -16,15 +17,17 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from assay.config.messages import Problem
-from assay.config.schema import TrainConfig
 from assay.run.process import this_process, usable_cores
-from assay.run.signals import STOP
-from assay.sweep.job import Job
+from assay.run.signals import STOP, StopRequest
+from assay.sweep.job import Job, Plan, SweepFolder
 from assay.sweep.worker import Task, in_process, run_job, validate
 
 PRELOAD = ["assay.run.run"]  # what every job imports, which takes seconds
 START_METHOD = "forkserver" if sys.platform.startswith("linux") else "spawn"
+COMPONENTS = ("data", "model", "optimizer", "scheduler", "logger", "callbacks")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,20 @@ class Engine:
     start: Callable[[Sequence[Task]], Sequence[Handle]]
     gpus: tuple[str, ...] = ()  # UUIDs of those that a job chooses one from
     elsewhere: bool = False  # whether jobs run on nodes that may have other files than this machine
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """All that one command's part of a sweep works with."""
+
+    plan: Plan
+    folder: SweepFolder
+    engine: Engine
+    request: StopRequest
+    console: Console
+
+    def say(self, text: str, style: str | None = None) -> None:
+        self.console.print(text, style=style, markup=False, soft_wrap=True)
 
 
 def process(log: Path | None, function: Callable[..., None], *args: Any) -> BaseProcess:
@@ -75,9 +92,11 @@ def kill(started: BaseProcess) -> None:
     started.join()
 
 
-def handle_of(started: BaseProcess) -> Handle:
-    """A process of the pool as a job's handle."""
+def start_here(tasks: Sequence[Task]) -> list[Handle]:
+    return [_handle(process(task.folder / "log.txt", run_job, task)) for task in tasks]
 
+
+def _handle(started: BaseProcess) -> Handle:
     def ended() -> str | None:
         code = started.exitcode
         if code is None or code == 0:
@@ -91,26 +110,20 @@ def handle_of(started: BaseProcess) -> Handle:
     return Handle(ended, stop, lambda: kill(started))
 
 
-def local_engine(jobs: Sequence[Job]) -> Engine:
+def local_engine(plan: Plan) -> Engine:
     """This machine, for a sweep of so many jobs in all.
 
     The share of a job follows from the command alone, not from what is left to do: a sweep that is finished
     later gives each of its jobs the threads that it would have had at once.
     """
-    sweep = jobs[0].config.sweep
+    sweep, devices = plan.config, [job.config.device for job in plan.jobs]
     # who asks for several GPUs gets all of them
-    shares = any(
-        one.config.device.devices == 1 and one.config.device.accelerator in ("auto", "gpu") for one in jobs
-    )
+    shares = any(one.devices == 1 and one.accelerator in ("auto", "gpu") for one in devices)
     gpus = visible_gpus() if shares else ()
     automatic = len(gpus) * sweep.jobs_per_gpu or usable_cores()
-    workers = min(automatic if sweep.workers == "auto" else sweep.workers, len(jobs))
+    workers = min(automatic if sweep.workers == "auto" else sweep.workers, len(plan.jobs))
     threads = None if workers == 1 else max(1, usable_cores() // workers)
     return Engine("on this machine", workers, threads, start_here, gpus)
-
-
-def start_here(tasks: Sequence[Task]) -> list[Handle]:
-    return [handle_of(process(task.folder / "log.txt", run_job, task)) for task in tasks]
 
 
 def visible_gpus() -> tuple[str, ...]:
@@ -126,24 +139,27 @@ def visible_gpus() -> tuple[str, ...]:
     handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
     uuids = [str(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
     pynvml.nvmlShutdown()
-    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if allowed is None:
-        return tuple(uuids)
-    names = [name.strip() for name in allowed.split(",")]
-    numbered = {str(at): uuid for at, uuid in enumerate(uuids)}
-    return tuple(uuid for name in names for uuid in uuids if name and uuid in (name, numbered.get(name)))
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(uuids)).split(",")
+    names = {str(at): uuid for at, uuid in enumerate(uuids)} | {uuid: uuid for uuid in uuids}
+    return tuple(names[name.strip()] for name in allowed if name.strip() in names)
 
 
-def problems_of(configs: Sequence[TrainConfig], with_files: bool) -> list[list[Problem]]:
-    """What is wrong with the components of each config, and with the files of their data."""
+def problems_of(jobs: Sequence[Job], with_files: bool) -> list[list[Problem]]:
+    """Of each job what is wrong with its components, and with the files of its data.
+
+    Jobs whose components are alike are looked at once.
+    """
+    keys = [json.dumps([getattr(job.config, name) for name in COMPONENTS]) for job in jobs]
+    distinct = {key: job.config for key, job in zip(keys, jobs, strict=True)}
     ours, theirs = multiprocessing.Pipe(duplex=False)
-    started = process(None, validate, configs, with_files, theirs)
+    started = process(None, validate, list(distinct.values()), with_files, theirs)
     theirs.close()
     try:
-        return ours.recv()
+        problems = dict(zip(distinct, ours.recv(), strict=True))
     except EOFError:
         started.join()
         raise RuntimeError(f"the process that validates died, exit code {started.exitcode}") from None
     except BaseException:  # Ctrl-C above all
         kill(started)
         raise
+    return [problems[key] for key in keys]

@@ -1,13 +1,13 @@
-"""What is written of a leaderboard: its cells as text, CSV, Markdown, JSON, and `report.html`.
+"""What is written of a leaderboard: tables for people, CSV and JSON for programs, and `report.html`.
 
 The page opens offline and holds all it shows.
 """
 
 import csv
-import html
 import io
 import json
 import shlex
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,180 +17,218 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from assay.config.redact import redact_text
-from assay.sweep.grid import quoted
-from assay.sweep.leaderboard import METRICS, Entry, Group, Leaderboard, Row, Spread
+from assay.report import Figure, Report, Series, Table, markdown, svg
+from assay.sweep.grid import label, quoted
+from assay.sweep.job import Entry
+from assay.sweep.leaderboard import METRICS, Leaderboard, Spread
+
+CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
+MOST_GROUPS = 10  # drawn, the best ones: more lines cannot be read
+MOST_BARS = 60
+MOST_KEYS = 6
+Curve = Mapping[int, float]  # by step
 
 
-def number(value: float | None, metric: str) -> str:
-    """Accuracies in percent, losses with four decimals."""
-    if value is None:
-        return ""
-    return f"{value:.2%}" if metric.endswith("accuracy") else f"{value:.4f}"
+def as_text(name: str, value: Any) -> str:
+    """Accuracies in percent, losses with four decimals, seconds with one."""
+    if not isinstance(value, float):
+        return "" if value is None else str(value)
+    if name.endswith("accuracy"):
+        return f"{value:.2%}"
+    return f"{value:.1f}" if name.endswith("seconds") else f"{value:.4f}"
 
 
-def with_spread(spread: Spread | None, metric: str) -> str:
+def _with_interval(name: str, spread: Spread | None) -> str:
     """`97.31% ± 0.12`: the mean and its 95 % interval's half width."""
     if spread is None or spread.half_width is None:
-        return number(spread.mean if spread else None, metric)
-    scale, digits = (100, 2) if metric.endswith("accuracy") else (1, 4)
-    return f"{number(spread.mean, metric)} ± {spread.half_width * scale:.{digits}f}"
+        return as_text(name, spread and spread.mean)
+    return f"{as_text(name, spread.mean)} ± {as_text(name, spread.half_width).rstrip('%')}"
 
 
-def deviation(spread: Spread | None, metric: str) -> str:
-    if spread is None or spread.sd is None:
-        return ""
-    return f"{spread.sd * 100:.2f}" if metric.endswith("accuracy") else f"{spread.sd:.4f}"
-
-
-def _columns(board: Leaderboard, others: Sequence[str]) -> list[str]:
-    """The metric that is sorted by, of the best epoch and of the last one, then others."""
+def jobs_of(board: Leaderboard) -> list[dict[str, Any]]:
+    """Each job's values by column; None where there is none."""
     last = [] if board.metric.startswith("test/") else [f"last {board.metric}"]
-    return [*dict.fromkeys((board.metric, *last, *others))]
+    metrics = dict.fromkeys((board.metric, *last, *METRICS))
+    return [
+        {
+            "rank": None if one.metric(board.metric) is None else at,
+            "id": one.id,
+            **{key: one.value(key) for key in board.keys},
+            "status": one.status,
+            **{name: one.metric(name) for name in metrics},
+            **{name: one.result.get(name) if one.seconds else None for name in ("epochs", "steps")},
+            "fit_seconds": one.result["seconds"].get("fit") if one.seconds else None,
+            "total_seconds": one.seconds,
+            "samples_per_second": one.result.get("samples_per_second") if one.seconds else None,
+            "reason": "; ".join((one.error or "").splitlines()) or None,
+        }
+        for at, one in enumerate(board.entries, start=1)
+    ]
 
 
-def row_cells(board: Leaderboard, row: Row) -> dict[str, str]:
-    """A job by column."""
-    one, seconds = row.entry, row.entry.result.get("seconds", {}).get("total")
-    done, reason = one.status == "completed", (one.reason or "").partition("\n")[0]
-    return {
-        "": str(row.rank or ""),
-        **{key: one.value(key) for key in board.keys},
-        **{name: number(one.metric(name), name) for name in _columns(board, ["test/accuracy"])},
-        "epochs": str(one.result.get("epochs", "")) if done else "",
-        "seconds": f"{seconds:.1f}" if done and seconds is not None else "",
-        "status": f"{one.status}: {reason}" if reason else one.status,
-    }
+def groups_of(board: Leaderboard) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": group.id,
+            **{key: group.entries[0].value(key) for key in board.group_keys},
+            "jobs": [one.id for one in group.entries],
+            "completed": len(group.completed),
+            "metrics": {name: asdict(spread) for name, spread in group.spreads.items()},
+            "seconds": group.seconds,
+            "note": group.note,
+            "comparison": asdict(group.comparison) if group.comparison else None,
+        }
+        for group in board.groups
+    ]
 
 
-def group_cells(board: Leaderboard, group: Group) -> dict[str, str]:
-    """A group of seeds by column."""
-    spread = group.spreads.get(board.metric)
-    n = str(spread.n if spread else 0)
-    return {
-        **{key: group.entries[0].value(key) for key in board.group_keys},
-        "n": n if group.completed == len(group.entries) else f"{n} of {len(group.entries)}",
-        board.metric: with_spread(spread, board.metric),
-        "sd": deviation(spread, board.metric),
-        "test/accuracy": with_spread(group.spreads.get("test/accuracy"), "test/accuracy"),
-        "seconds": "" if group.seconds is None else f"{group.seconds:.1f}",
-        "": group.note,
-    }
+def jobs_table(board: Leaderboard, most: int | None = None) -> Table:
+    """The best first, failures last."""
+    jobs = jobs_of(board)[:most]
+    metrics = [one for one in (board.metric, f"last {board.metric}") if one in jobs[0]]
+    names = ["rank", *board.keys, *dict.fromkeys([*metrics, "test/accuracy"])]
+    names += ["epochs", "total_seconds", "status", "reason"]
+    red = ["red" if one.failed else "" for one in board.entries]
+    return Table(
+        "Jobs",
+        tuple({"rank": "", "total_seconds": "seconds"}.get(name, name) for name in names),
+        tuple(tuple(as_text(name, job[name]) for name in names) for job in jobs),
+        styles=tuple("bold" if job["rank"] == 1 else red[at] for at, job in enumerate(jobs)),
+    )
 
 
-def row_values(board: Leaderboard, row: Row) -> dict[str, Any]:
-    """A job's raw values by column; None where there is none."""
-    one = row.entry
-    result = one.result if one.status == "completed" else {}
-    return {
-        "rank": row.rank,
-        "id": one.id,
-        **{key: one.value(key) for key in board.keys},
-        "status": one.status,
-        **{name: one.metric(name) for name in _columns(board, METRICS)},
-        "epochs": result.get("epochs"),
-        "steps": result.get("steps"),
-        "fit_seconds": result.get("seconds", {}).get("fit"),
-        "total_seconds": result.get("seconds", {}).get("total"),
-        "samples_per_second": result.get("samples_per_second"),
-        "reason": "; ".join((one.reason or "").splitlines()) or None,
-    }
-
-
-def group_values(board: Leaderboard, group: Group) -> dict[str, Any]:
-    return {
-        "id": group.id,
-        **{key: group.entries[0].value(key) for key in board.group_keys},
-        "jobs": [one.id for one in group.entries],
-        "completed": group.completed,
-        "metrics": {name: asdict(spread) for name, spread in group.spreads.items()},
-        "seconds": group.seconds,
-        "note": group.note,
-        "comparison": asdict(group.comparison) if group.comparison else None,
-    }
+def groups_table(board: Leaderboard) -> Table:
+    """The best first, with mean and interval over seeds."""
+    metric, rows = board.metric, list[dict[str, str]]()
+    for group in board.groups:
+        spread, n, done = group.spreads.get(metric), len(group.entries), len(group.completed)
+        cells = {key: group.entries[0].value(key) for key in board.group_keys}
+        cells["n"] = str(spread.n if spread else 0) + (f" of {n}" if done < n else "")
+        cells[metric] = _with_interval(metric, spread)
+        cells["sd"] = as_text(metric, spread and spread.sd).rstrip("%")
+        cells["test/accuracy"] = _with_interval("test/accuracy", group.spreads.get("test/accuracy"))
+        rows.append(cells | {"seconds": as_text("seconds", group.seconds), "": group.note})
+    title = "By config, over seeds (mean ± 95 % interval)"
+    styles = tuple("bold" if group.note == "best" else "" for group in board.groups)
+    return Table(title, tuple(rows[0]), tuple(tuple(row.values()) for row in rows), styles=styles)
 
 
 def files(board: Leaderboard) -> dict[str, str]:
     """`leaderboard.csv`, `.md` and `.json`, as texts; CSV and JSON with full precision."""
-    rows = [row_values(board, row) for row in board.rows]
-    groups = [group_values(board, group) for group in board.groups]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    jobs, text = jobs_of(board), io.StringIO()
+    writer = csv.DictWriter(text, list(jobs[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
-    whole = {"metric": board.metric, "direction": board.direction, "rows": rows, "groups": groups}
+    writer.writerows(jobs)
+    whole = {"metric": board.metric, "direction": board.direction, "rows": jobs, "groups": groups_of(board)}
+    how = f"`{board.metric}`, {board.direction}; means over seeds with the half width of their 95 % interval"
+    report = Report(lines=(how,), tables=(groups_table(board), jobs_table(board)))
     return {
         "leaderboard.csv": text.getvalue(),
-        "leaderboard.md": as_markdown(board),
+        "leaderboard.md": markdown(report, "Leaderboard"),
         "leaderboard.json": json.dumps(whole, indent=2),
     }
 
 
-def as_markdown(board: Leaderboard) -> str:
-    groups = _markdown([group_cells(board, group) for group in board.groups])
-    rows = _markdown([row_cells(board, row) for row in board.rows])
-    how = f"`{board.metric}`, {board.direction}; means over seeds with the half width of their 95 % interval"
-    return f"# Leaderboard\n\n{how}\n\n{groups}\n\n{rows}\n"
-
-
-def _markdown(rows: Sequence[Mapping[str, str]]) -> str:
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(row.values() for row in rows)]
-    return "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)
-
-
-def _escaped(cell: str) -> str:
-    return html.escape(cell, quote=False).replace("|", "\\|").replace("\n", " ")
-
-
-def render(board: Leaderboard, name: str, command: str) -> str:
-    """The page as text. All that is a user's is escaped; our own figures alone are not."""
-    from assay.sweep.views import svg_figures  # matplotlib, which takes a second
-
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
+def page(board: Leaderboard, name: str, command: str) -> str:
+    """`report.html` as text. All that is a user's is escaped; our own figures alone are not."""
+    folder = FileSystemLoader(Path(__file__).parent)
+    templates = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    jobs = jobs_table(board).without("reason")
+    ids = tuple((*row, one.id) for row, one in zip(jobs.rows, board.entries, strict=True))
+    failures = [(one.id, one.status, one.error or "", f"{one.folder}/log.txt") for one in board.failures]
     return templates.get_template("report.html.j2").render(
         name=name,
         command=redact_text(command),
         board=board,
-        groups=[group_cells(board, group) for group in board.groups],
-        rows=[(row_cells(board, row), row.entry, reproduce(row.entry)) for row in board.rows],
-        figures={title: Markup(svg) for title, svg in svg_figures(board).items()},
-        environment=environment(board),
+        groups=groups_table(board),
+        jobs=Table("Jobs", ("rank", *jobs.columns[1:], "id"), ids, styles=jobs.styles),
+        figures={title: Markup(svg(row)) for title, row in figures(board).items() if row},
+        more=[
+            Table("What did not complete", ("id", "status", "reason", "log"), tuple(failures)),
+            Table("Run one of them again", ("id", "command"), tuple(map(_again, board.entries))),
+            Table("Environment", ("", "of the jobs"), tuple(environment(board).items())),
+        ],
     )
 
 
-def reproduce(entry: Entry) -> str:
+def _again(entry: Entry) -> tuple[str, str]:
     """The command that runs this job alone, by the config in its folder, and compares."""
-    return shlex.join(["python", "train.py", f"reproduce={quoted(entry.folder)}"])
+    return entry.id, shlex.join(["python", "train.py", f"reproduce={quoted(str(entry.folder))}"])
 
 
 def environment(board: Leaderboard) -> dict[str, str]:
     """What the jobs ran on and with; several values where they differ."""
     seen: dict[str, dict[str, None]] = {}
-    for row in board.rows:
-        for key, value in _environment(row.entry.result).items():
-            seen.setdefault(key, {})[value] = None
+    for key in ("device", "data", "git", "versions"):
+        for entry in board.entries:
+            values: Mapping[str, Any] = entry.result.get(key) or {}
+            said = ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+            seen.setdefault(key, {}).update({said: None} if said else {})
     return {key: "; ".join(values) for key, values in seen.items()}
-
-
-def _environment(result: Mapping[str, Any]) -> dict[str, str]:
-    said: dict[str, str] = {}
-    if device := result.get("device"):
-        said["device"] = f"{device['accelerator']}: {device['name']}, {device['threads']} CPU threads, "
-        said["device"] += str(device["precision"])
-    if data := result.get("data"):
-        said["data"] = f"{data['name']} (SHA-256 {str(data['sha256'])[:12]})"
-    if git := result.get("git"):
-        said["code"] = code_of(git)
-    if process := result.get("process"):
-        said["host"] = process["host"]
-    return said | {name: str(version) for name, version in result.get("versions", {}).items()}
 
 
 def code_of(git: Mapping[str, Any]) -> str:
     """A commit, and whether the code differed from it."""
     changed = f" with changes {git.get('diff') or ''}".rstrip() if git.get("dirty") else ""
     return f"{str(git['sha'])[:12]}{changed}"
+
+
+def read_curves(entry: Entry) -> dict[str, Curve]:
+    """The curves of a job, from its `metrics.csv`."""
+    file = entry.folder / "metrics.csv"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    rows = list(csv.DictReader(lines))
+    return {name: {int(row["step"]): float(row[name]) for row in rows if row.get(name)} for name in CURVES}
+
+
+def mean_of(curves: Sequence[Curve]) -> dict[int, tuple[float, float, float]]:
+    """Mean, least and most at each step that all the curves have."""
+    steps = sorted(set.intersection(*map(set[int], curves)))
+    at = {step: [curve[step] for curve in curves] for step in steps}
+    return {step: (statistics.fmean(values), min(values), max(values)) for step, values in at.items()}
+
+
+def numbers_in(texts: Sequence[str]) -> Sequence[float | str]:
+    """The numbers that the texts are; the texts where not all of them are."""
+    try:
+        return [float(text) for text in texts]
+    except ValueError:
+        return texts
+
+
+def figures(board: Leaderboard) -> dict[str, list[Figure]]:
+    """Those of the page by title; several stand side by side."""
+    done = [one for one in board.entries if one.seconds is not None][:MOST_BARS]
+    name_of = {one.id: " ".join(map(one.value, board.keys)) or one.id for one in done}
+    fit = {name_of[one.id]: one.result["seconds"]["fit"] or 0.0 for one in done}
+    rest = {name_of[one.id]: (one.seconds or 0.0) - fit[name_of[one.id]] for one in done}
+    what = "fitting, then all else: starting, testing, figures"
+    times = Figure("times", what, "", "seconds", bars=fit, rest=rest, logarithmic=False)
+    return {
+        "Curves": [_curves(board, metric) for metric in ("val/loss", "val/accuracy")],
+        f"Keys against {board.metric}": [
+            _key_against_metric(board, key) for key in board.keys[:MOST_KEYS] if done
+        ],
+        "Times": [times] if done else [],
+    }
+
+
+def _curves(board: Leaderboard, metric: str) -> Figure:
+    """Each group as its mean over its jobs."""
+    series: list[Series] = []
+    for group in [group for group in board.groups if group.completed][:MOST_GROUPS]:
+        curves = [read_curves(one)[metric] for one in group.completed]
+        mean = tuple((step, mean) for step, (mean, _, _) in mean_of(curves).items())
+        name = label(group.entries[0].overrides, board.group_keys) or "all jobs"
+        series.append(Series(name, mean, tuple(tuple(curve.items()) for curve in curves if curve)))
+    return Figure("curves", "", "step", metric, tuple(series), logarithmic=False, from_zero=False)
+
+
+def _key_against_metric(board: Leaderboard, key: str) -> Figure:
+    """Each job that has the metric as a point."""
+    jobs = [one for one in board.entries if one.metric(board.metric) is not None]
+    values: Sequence[Any] = numbers_in([one.value(key) for one in jobs])
+    measured = [one.metric(board.metric) or 0.0 for one in jobs]
+    log_x = len(set(values)) > 2 and all(isinstance(value, float) and value > 0 for value in values)
+    series = (Series("", tuple(zip(values, measured, strict=True)), joined=False),)
+    return Figure("keys", "", key, board.metric, series, logarithmic=False, log_x=log_x, from_zero=False)

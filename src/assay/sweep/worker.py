@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,17 @@ from typing import Any
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from assay.config.components import build
 from assay.config.load import trial_problems
 from assay.config.messages import Problem
 from assay.config.saved import as_plain
 from assay.config.schema import TrainConfig
 from assay.errors import CannotResume, Interrupted, RunFailed, UserError
+from assay.run.failures import describe
 from assay.run.folder import RunFolder, record_failure
 from assay.run.process import is_alive
 from assay.run.signals import STOP, StopRequest, stop_requests
-from assay.sweep.job import ENDED, is_held, opened
+from assay.sweep.job import Job, opened
 
 GRACE_SECONDS = 6.0  # for a job to save what it has when the sweep itself was killed
 LOOK_SECONDS = 0.5
@@ -41,8 +43,7 @@ class Task:
     """All that a job's process is told: plain data of about a kilobyte."""
 
     folder: Path
-    config: TrainConfig
-    overrides: tuple[str, ...]
+    job: Job
     threads: int | None  # CPU threads at most; None where the job has its machine for itself
     gpus: tuple[str, ...]  # UUIDs of those to choose one from; none where something else chooses
     again: bool  # it had failed before this command, and is to begin anew
@@ -50,13 +51,15 @@ class Task:
     argv: tuple[str, ...]  # what was typed, for the record
 
 
-def in_process(log: Path | None, sweep: Mapping[str, Any], function: Callable[..., None], *args: Any) -> None:
-    """The whole life of a process of the pool; `STOP` is blocked in it until the function unblocks it.
+def in_process(
+    log: Path | None, sweep: Mapping[str, Any] | None, function: Callable[..., None], *args: Any
+) -> None:
+    """The whole life of a process that works for a sweep, and ends with the sweep's process if there is one.
 
-    A terminal's Ctrl-C reaches the sweep alone, which passes it on. What the process and those beneath it
-    say, from Python or below, goes to the log.
+    What it and those beneath it say, from Python or below, goes to the log: the screen is the sweep's.
     """
-    end_with(sweep)
+    if sweep is not None:
+        _end_with(sweep)
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -65,7 +68,7 @@ def in_process(log: Path | None, sweep: Mapping[str, Any], function: Callable[..
     function(*args)
 
 
-def end_with(sweep: Mapping[str, Any]) -> None:
+def _end_with(sweep: Mapping[str, Any]) -> None:
     """Lead a process group, and end with the sweep's process: its jobs save and stop, and can go on."""
     os.setpgid(0, 0)
 
@@ -80,7 +83,10 @@ def end_with(sweep: Mapping[str, Any]) -> None:
 
 
 def run_job(task: Task) -> None:
-    """Run the job, unless another process has it or has run it meanwhile. It raises for no failed job."""
+    """Run the job, unless another process has it or has run it meanwhile. It raises for no failed job.
+
+    SIGINT and SIGTERM that the process was started with blocked are unblocked where they are handled.
+    """
     task.folder.mkdir(parents=True, exist_ok=True)
     folder = opened(task.folder)
     os.environ.update(task.env)
@@ -90,43 +96,41 @@ def run_job(task: Task) -> None:
             with folder.claimed():
                 _run_claimed(folder, task, request)
         except UserError:
-            if not is_held(task.folder):
+            if not folder.is_locked():
                 raise
 
 
 def _run_claimed(folder: RunFolder, task: Task, request: StopRequest) -> None:
     folder.result = opened(task.folder).result  # as it is now that nobody else writes it
-    status = folder.result.get("status")
-    if status == "completed" or (status in ENDED and not task.again):
-        return
-    if status in ENDED or not (task.folder / "config.yaml").is_file():
-        _empty(folder)
     before = dict(folder.result)
-    with _screen(task.folder / "log.txt") as console, ExitStack() as stack:
+    has_failed = before.get("status") in ("failed", "diverged")
+    if before.get("status") == "completed" or (has_failed and not task.again):
+        return
+    if has_failed or not (task.folder / "config.yaml").is_file():
+        _empty(task.folder)
+        folder.result, before = {}, {}
+    config, overrides = task.job.config, task.job.overrides
+    with ExitStack() as stack:
         try:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)  # one that waited is raised here
             if task.gpus:
-                gpu = stack.enter_context(one_gpu(task.gpus, task.config.sweep.jobs_per_gpu))
+                gpu = stack.enter_context(one_gpu(task.gpus, config.sweep.jobs_per_gpu))
                 os.environ["CUDA_VISIBLE_DEVICES"] = gpu
             from assay.run.run import run_in  # torch and Lightning, in the process that needs them
 
-            run_in(folder, task.config, task.overrides, console, request, task.threads)
-            if opened(task.folder).result.get("status") in (None, "running"):
-                raise RunFailed("it ended and left no result")
+            console = Console(file=sys.stdout, width=110)
+            run_in(folder, config, overrides, console, request, task.threads)
         except BaseException as error:
             _record(task, before, error)
 
 
-def _empty(folder: RunFolder) -> None:
+def _empty(folder: Path) -> None:
     """Remove all that an attempt that failed has left but its log."""
-    for path in folder.path.iterdir():
-        if path.name in KEPT:
-            continue
+    for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-        else:
+        elif path.name not in KEPT:
             path.unlink()
-    folder.result = {}
 
 
 def _record(task: Task, before: Mapping[str, Any], error: BaseException) -> None:
@@ -141,17 +145,10 @@ def _record(task: Task, before: Mapping[str, Any], error: BaseException) -> None
     if not stopped:
         traceback.print_exception(error)
     waits = before.get("status") in ("interrupted", "running") and not isinstance(error, CannotResume)
-    is_explained = stopped or isinstance(error, (RunFailed, UserError))
-    reason = str(error) if is_explained else f"{type(error).__name__}: {error}"
+    is_explained = isinstance(error, (Interrupted, RunFailed, UserError))
+    reason = str(error) if is_explained else describe(error)
     status = "interrupted" if stopped or waits else "failed"
-    record_failure(folder, task.config, task.overrides, status, reason)
-
-
-@contextmanager
-def _screen(log: Path) -> Generator[Console]:
-    """What a run says on the screen goes to its log: the screen is the sweep's."""
-    with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
-        yield Console(file=file, width=110)
+    record_failure(folder, task.job.config, task.job.overrides, status, reason)
 
 
 @contextmanager
@@ -185,13 +182,11 @@ def validate(configs: Sequence[TrainConfig], with_files: bool, answer: Any) -> N
 
 
 def _file_problems(config: TrainConfig) -> list[Problem]:
-    from assay.config.components import build  # and with it the classes that the config names
-
     try:
         build(config.data, "data", seed=config.seed).prepare()
     except UserError as error:
         first, *notes = str(error).splitlines()
         return [Problem("data", first, tuple(note.strip() for note in notes))]
     except Exception as error:  # a bug of the data set's own: each job leaves its traceback in its log
-        print(f"data: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"data: {describe(error)}", file=sys.stderr)
     return []
