@@ -227,7 +227,8 @@ def _splits(config: TrainConfig) -> tuple[Sequence[Tensor], TensorBatches]:
     source: Source = build(config.data, "data", seed=config.seed)
     source.prepare()
     train, val = (cast(TensorDataset, source.dataset(split)).tensors for split in ("train", "val"))
-    return train, TensorBatches(*val, EVALUATION_BATCH)
+    features, labels = val
+    return train, TensorBatches(features, labels, EVALUATION_BATCH)
 
 
 def _start(config: TrainConfig) -> tuple[nn.Module, Optimizer]:
