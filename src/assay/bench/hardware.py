@@ -108,11 +108,11 @@ def peaks_of(device: Device, threads: int | None = None) -> Peaks:
 def environment(devices: Sequence[Device], absent: Mapping[str, str]) -> dict[str, Any]:
     """Everything about this machine and this process that a time depends on."""
     by_torch = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
-    by_numpy = [
+    by_numpy = {
         f"{lib['internal_api']} {lib['version']}, {lib['num_threads']} threads"
         for lib in threadpool_info()
         if lib["user_api"] == "blas"
-    ]
+    }
     gpus = [device for device in devices if device.name != "cpu"]
     return {
         **provenance(),
@@ -126,7 +126,7 @@ def environment(devices: Sequence[Device], absent: Mapping[str, str]) -> dict[st
         },
         "memory": {"total_bytes": psutil.virtual_memory().total, "free_bytes": free_host_memory()},
         "torch": {"cuda": torch.version.cuda, "cpu_capability": torch.backends.cpu.get_cpu_capability()},
-        "blas": {"torch": by_torch[1] if by_torch else None, "numpy": "; ".join(by_numpy)},
+        "blas": {"torch": by_torch[1] if by_torch else None, "numpy": "; ".join(sorted(by_numpy))},
         "devices": {device.name: device.title for device in devices},
         "gpus": {d.name: {"free_bytes": d.free_memory()} | asdict(d.reading()) for d in gpus},
         "absent": dict(absent),

@@ -70,10 +70,10 @@ def main(config: BenchConfig, overrides: Sequence[str]) -> None:
 
 def _measured(config: BenchConfig, record: Record, path: Path) -> Record:
     """The record with what this process has measured; it is in the folder from the first rows on."""
-    used, seconds = devices(config)[0], config.seconds / config.processes
+    used, seconds, bench = devices(config)[0], config.seconds / config.processes, bench_of(config.bench)
     with stop_requests(), Console(stderr=True).status("", refresh_per_second=2) as status:
         session = Session(used, record, seconds, config.seed, partial(save, folder=path), status.update)
-        bench_of(config.bench).measure(config, session)
+        bench.measure(config, session)
     return record
 
 
