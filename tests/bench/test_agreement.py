@@ -65,7 +65,7 @@ def test_a_product_takes_as_long_as_torch_says_it_does(threads: int) -> None:
 @pytest.mark.full
 @pytest.mark.timeout(1200)
 def test_the_same_is_not_told_apart_and_a_fifth_slower_is_always_seen(tmp_path: Path) -> None:
-    """Seven results are measured, in turn, so that ten pairs of the same and ten of a fifth more work meet."""
+    """Seven results, measured in turn, make ten pairs of the same and ten with a fifth more work."""
     same: list[Path] = []
     slower: list[Path] = []
     for turn in range(5):
