@@ -37,7 +37,7 @@ def main(config: BenchConfig, overrides: Sequence[str]) -> None:
     """Run the bench that the config names, draw a result's tables and figures again, or compare two results.
 
     Raises `UserError`; `RunFailed` where a result was refused, a checked claim does not hold, or a row is
-    slower and `fail_if_slower` is set; `Interrupted` at Ctrl-C, with what was measured on disk.
+    SLOWER and that is to fail; `Interrupted` at Ctrl-C, with what was measured on disk.
     """
     screen = Console(soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160)
     if config.compare is not None:

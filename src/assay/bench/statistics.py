@@ -1,8 +1,7 @@
 """What is derived from raw times: median, interval, outliers, ratios with intervals, and verdicts.
 
-Medians, because a computer's delays only ever add time. Times of one process are not independent of each
-other, so where there are several processes their medians are resampled, not their times (Kalibera and Jones,
-Rigorous Benchmarking in Reasonable Time, 2013). Times come as groups: one sequence a process.
+Times come as groups, one sequence a process. Times of one process are not independent of each other, so where
+there are several, their medians are resampled (Kalibera and Jones, Rigorous Benchmarking in Reasonable Time).
 """
 
 import math
