@@ -45,8 +45,7 @@ class Device:
     """The host, or a GPU that torch drives, in the few calls in which they differ; seconds and bytes."""
 
     def __init__(self, name: str) -> None:
-        """By the name that the user types: cpu, cuda:0, xpu:0, mps."""
-        self.name = name
+        self.name = name  # as the user types it: cpu, cuda:0, xpu:0, mps
         self.place = torch.device(name)
         self.precisions: tuple[str, ...] = ("float32", "bfloat16", "float16")  # that it multiplies in
         pins = self.place.type in ("cuda", "xpu")  # it reads page-locked host memory faster

@@ -2,8 +2,7 @@
 
 Peaks are dense arithmetic, written 2026-11. An NVIDIA GPU's is multiprocessors x clock x operations of one
 multiprocessor in a clock, by compute capability (architecture white papers, CUDA programming guide): the data
-sheets' numbers at their clocks, and the right bound at any clock that is read. `float32` is the rate of the
-ordinary cores, the other formats that of tensor cores. For what is not listed no result is refused.
+sheets' numbers at their clocks, and the right bound at any clock that is read.
 """
 
 import platform
@@ -67,8 +66,7 @@ def nvidia_peaks(properties: Any) -> Peaks:
 def cpu_peaks(flags: Sequence[str], mhz: float | None, is_largest: bool, cores: int) -> Peaks:
     """Float32 peak of so many cores: clock x 2 fused multiply-add units x vector width x 2.
 
-    Two units is the most that x86 cores have, so this is a bound wherever the boost clock is known. Where
-    only the listed clock is (as in most virtual machines), it is an estimate that a boosting core may exceed.
+    Two units is the most that x86 cores have: a bound where the boost clock is known, else an estimate.
     """
     lanes = 16 if "avx512f" in flags else 8 if {"avx2", "fma"} <= set(flags) else None
     if lanes is None or mhz is None:
@@ -108,11 +106,11 @@ def peaks_of(device: Device, threads: int | None = None) -> Peaks:
 def environment(devices: Sequence[Device], absent: Mapping[str, str]) -> dict[str, Any]:
     """Everything about this machine and this process that a time depends on."""
     by_torch = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
-    by_numpy = [
+    by_numpy = {
         f"{lib['internal_api']} {lib['version']}, {lib['num_threads']} threads"
         for lib in threadpool_info()
         if lib["user_api"] == "blas"
-    ]
+    }
     gpus = [device for device in devices if device.name != "cpu"]
     return {
         **provenance(),
@@ -126,7 +124,7 @@ def environment(devices: Sequence[Device], absent: Mapping[str, str]) -> dict[st
         },
         "memory": {"total_bytes": psutil.virtual_memory().total, "free_bytes": free_host_memory()},
         "torch": {"cuda": torch.version.cuda, "cpu_capability": torch.backends.cpu.get_cpu_capability()},
-        "blas": {"torch": by_torch[1] if by_torch else None, "numpy": "; ".join(by_numpy)},
+        "blas": {"torch": by_torch[1] if by_torch else None, "numpy": "; ".join(sorted(by_numpy))},
         "devices": {device.name: device.title for device in devices},
         "gpus": {d.name: {"free_bytes": d.free_memory()} | asdict(d.reading()) for d in gpus},
         "absent": dict(absent),
@@ -141,7 +139,8 @@ def report(record: Record) -> Report:
     """The environment, a line a part of it."""
     names = {"cpu": "CPU", "devices": "devices", "gpus": "GPUs", "memory": "memory", "blas": "BLAS"}
     names |= {name: name for name in ("torch", "versions", "system")}
-    lines = tuple((title, _in_text(record.environment[name])) for name, title in names.items())
+    environment = record.environment
+    lines = tuple((title, _in_text(environment[name])) for name, title in names.items() if environment[name])
     return Report(tuple(record.absences), (Table("hardware", ("what", "value"), lines),))
 
 

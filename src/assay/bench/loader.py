@@ -149,6 +149,5 @@ def report(record: Record) -> Report:
         failures.append(f"streaming took {grown}, limit_megabytes={limit} allows less")
     if not streamed["checksum_right"]:
         failures.append("streaming gave other bytes than were written")
-    title = "samples/s by batch size"
-    table = pivot(title, record.measurements, lambda m: rate(m).removesuffix(" samples/s"), "batch")
+    table = pivot("samples/s by batch size", record.measurements, lambda m: rate(m).split()[0], "batch")
     return Report(lines, (table,), failures=tuple(failures))

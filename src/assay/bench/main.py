@@ -37,7 +37,7 @@ def main(config: BenchConfig, overrides: Sequence[str]) -> None:
     """Run the bench that the config names, draw a result's tables and figures again, or compare two results.
 
     Raises `UserError`; `RunFailed` where a result was refused, a checked claim does not hold, or a row is
-    slower and `fail_if_slower` is set; `Interrupted` at Ctrl-C, with what was measured on disk.
+    SLOWER and that is to fail; `Interrupted` at Ctrl-C, with what was measured on disk.
     """
     screen = Console(soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160)
     if config.compare is not None:
@@ -70,10 +70,10 @@ def main(config: BenchConfig, overrides: Sequence[str]) -> None:
 
 def _measured(config: BenchConfig, record: Record, path: Path) -> Record:
     """The record with what this process has measured; it is in the folder from the first rows on."""
-    used, seconds = devices(config)[0], config.seconds / config.processes
+    used, seconds, bench = devices(config)[0], config.seconds / config.processes, bench_of(config.bench)
     with stop_requests(), Console(stderr=True).status("", refresh_per_second=2) as status:
         session = Session(used, record, seconds, config.seed, partial(save, folder=path), status.update)
-        bench_of(config.bench).measure(config, session)
+        bench.measure(config, session)
     return record
 
 

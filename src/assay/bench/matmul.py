@@ -45,8 +45,8 @@ def measure(config: MatmulConfig, session: Session) -> None:
     sustained = min(config.sustained_seconds, SUSTAINED_SHARE * session.left)
     session.measure_each([partial(_jobs, n, config, threads, session) for n in sizes[:-1]], share=AXIS_SHARE)
     if sustained and len(sizes) > 1:
-        for device in session.devices:
-            _sustain(device, sustained, config.seed, max(threads), session)
+        for device, count in session.places([max(threads)]):
+            _sustain(device, count, sustained, session)
     session.measure(_jobs(sizes[-1], config, threads, session), session.left)
 
 
@@ -147,7 +147,7 @@ def _product(inputs: Inputs, device: Device, dtype: torch.dtype, by: str) -> Cal
     return lambda: x @ y
 
 
-def _sustain(device: Device, seconds: float, seed: int, threads: int, session: Session) -> None:
+def _sustain(device: Device, threads: int | None, seconds: float, session: Session) -> None:
     """The largest product that takes a twentieth of the time, again and again, after a pause to cool down."""
     known = session.record.ok(what="matmul", by="torch", device=device.name, precision="float32")
     short = [m.task.size for m in known if m.task.size and m.median_s < seconds / 20]
@@ -155,8 +155,7 @@ def _sustain(device: Device, seconds: float, seed: int, threads: int, session: S
         return
     session.tell(f"{device.name}: a pause before the sustained run")
     time.sleep(min(1.0, seconds / 4))
-    count = threads if device.name == "cpu" else None
-    job = product_job(Inputs(max(short), seed), device, "float32", "torch", count)
+    job = product_job(Inputs(max(short), session.seed), device, "float32", "torch", threads)
     # long times, or reading the sensors after each would let the device rest
     rule = Rule(width=0.0, most=100_000, sample_s=0.05, warm_s=0.0)
     session.measure([replace(job, task=replace(job.task, what="sustained"))], seconds, rule)

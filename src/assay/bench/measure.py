@@ -2,8 +2,8 @@
 
 Each job is first prepared: memory predicted, the cold call timed apart, its result checked in float64, the
 device asked whether it had really finished, and warmed up. Then the jobs are timed in rounds, in an order
-shuffled anew each round so that drift of clock or temperature meets all alike. A job leaves the rounds when
-the interval of its median is narrow enough; all leave when the time is spent. No time is dropped.
+shuffled anew each round so that drift meets all alike. A job leaves them when the interval of its median
+is narrow enough; all leave when the time is spent. No time is dropped.
 """
 
 import random

@@ -1,7 +1,4 @@
-"""`bench=optimizer`: what one step costs, in time and memory, in each form that torch has.
-
-On two networks: the configured one, and a deep one of many small tensors, where a loop's overhead shows.
-"""
+"""`bench=optimizer`: what one step costs, in time and memory, in each form and for few or many tensors."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -21,12 +18,11 @@ from assay.bench.views import Cell, rows, times_of
 from assay.config.schema import OptimizerConfig
 from assay.report import Report, in_bytes
 
-LR = 1e-3
 OPTIMIZERS: dict[str, tuple[Any, dict[str, float]]] = {
-    "SGD": (torch.optim.SGD, {"lr": LR}),
-    "SGD with momentum": (torch.optim.SGD, {"lr": LR, "momentum": 0.9}),
-    "Adam": (torch.optim.Adam, {"lr": LR}),
-    "AdamW": (torch.optim.AdamW, {"lr": LR}),
+    "SGD": (torch.optim.SGD, {"lr": 1e-3}),
+    "SGD with momentum": (torch.optim.SGD, {"lr": 1e-3, "momentum": 0.9}),
+    "Adam": (torch.optim.Adam, {"lr": 1e-3}),
+    "AdamW": (torch.optim.AdamW, {"lr": 1e-3}),
 }
 FORMS: dict[str, dict[str, bool]] = {
     "loop": {"foreach": False, "fused": False},

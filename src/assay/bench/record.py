@@ -215,8 +215,8 @@ class Record:
     @property
     def absences(self) -> list[str]:
         """A line for each kind of device that is not here, with the reason."""
-        absent: Mapping[str, str] = self.environment.get("absent", {})
-        return [f"no {'GPU' if kind == 'cuda' else kind}: {reason}" for kind, reason in absent.items()]
+        absent = self.environment.get("absent", {}).items()
+        return [f"no {'GPU' if kind == 'cuda' else kind}: {reason}" for kind, reason in absent]
 
     def all(self, **labels: object) -> list[Measurement]:
         """The measurements whose task has these labels."""

@@ -1,8 +1,7 @@
 """What is derived from raw times: median, interval, outliers, ratios with intervals, and verdicts.
 
-Medians, because a computer's delays only ever add time. Times of one process are not independent of each
-other, so where there are several processes their medians are resampled, not their times (Kalibera and Jones,
-Rigorous Benchmarking in Reasonable Time, 2013). Times come as groups: one sequence a process.
+Times come as groups, one sequence a process. Times of one process are not independent of each other, so where
+there are several, their medians are resampled (Kalibera and Jones, Rigorous Benchmarking in Reasonable Time).
 """
 
 import math
@@ -12,7 +11,7 @@ from statistics import median
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy.stats import binom, median_abs_deviation
+from scipy.special import bdtr
 
 FEWEST_TIMES = 6  # that give a median's interval
 FEWEST_PROCESSES = 4  # a side: that 4 + 4 stand apart by chance is less likely than 5 %
@@ -47,7 +46,7 @@ def median_interval(times: Sequence[float]) -> Interval | None:
 
     From order statistics: Conover, Practical Nonparametric Statistics, ch. 3.
     """
-    rank = int(binom.ppf(0.025, len(times), 0.5))
+    rank = int((bdtr(np.arange(len(times)), len(times), 0.5) <= 0.025).sum())  # of the binomial distribution
     ordered = sorted(times)
     return Interval(ordered[rank - 1], ordered[-rank]) if rank else None
 
@@ -60,7 +59,8 @@ def relative_width(times: Sequence[float]) -> float:
 
 def outliers(times: Sequence[float]) -> list[int]:
     """The positions of times whose modified z-score is large (Iglewicz and Hoaglin, 1993)."""
-    middle, deviation = median(times), median_abs_deviation(times)
+    middle = median(times)
+    deviation = median(abs(t - middle) for t in times)
     return [i for i, t in enumerate(times) if 0.6745 * abs(t - middle) > OUTLIER_SCORE * deviation > 0]
 
 

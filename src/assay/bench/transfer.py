@@ -1,8 +1,4 @@
-"""`bench=transfer`: moving data is slow; how slow, and what that means for adding two tensors.
-
-Blocks are copied within each memory and between them, from pageable and from pinned memory. In the sum of two
-n x n tensors the arithmetic is nothing and the movement everything.
-"""
+"""`bench=transfer`: moving data is slow; how slow, and what that means for adding two tensors."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

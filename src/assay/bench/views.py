@@ -38,8 +38,13 @@ def spread(m: Measurement) -> str:
     return " .. ".join(f"{100 * (end / m.median_s - 1):+.1f}" for end in ends) + " %" if ends else "none"
 
 
-def rows(title: str, measurements: Sequence[Measurement], extra: Mapping[str, Cell] | None = None) -> Table:
-    """One line a measurement; what is wrong has no time, and the reason among the notes."""
+def rows(
+    title: str,
+    measurements: Sequence[Measurement],
+    extra: Mapping[str, Cell] | None = None,
+    screen: bool = True,
+) -> Table:
+    """One line a measurement; what is wrong has no time. On the screen the title has what all rows share."""
     timed: dict[str, Cell] = {"time": lambda m: seconds(m.median_s), "95 % interval": spread, "rate": rate}
     timed |= dict(extra or {})
 
@@ -50,7 +55,12 @@ def rows(title: str, measurements: Sequence[Measurement], extra: Mapping[str, Ce
         return what, m.task.device, str(m.task.threads or ""), m.task.precision, m.task.by, *times, notes
 
     columns = ("what", "device", "threads", "precision", "by", *timed, "notes")
-    return Table(title, columns, tuple(map(cells, measurements)))
+    lines = [cells(m) for m in measurements]
+    shared = [i for i in (1, 2, 3) if screen and len(lines) > 1 and len({line[i] for line in lines}) == 1]
+    title = ", ".join([title, *(f"{columns[i]} {lines[0][i]}" for i in shared if lines[0][i])])
+    kept = [i for i in range(len(columns)) if i not in shared]
+    cut = [tuple(line[i] for i in kept) for line in (columns, *lines)]
+    return Table(title, cut[0], tuple(cut[1:]), screen)
 
 
 def times_of(record: Record, by: str) -> Cell:
@@ -100,9 +110,7 @@ def curves(figure: Figure, measurements: Sequence[Measurement], y: Callable[[Mea
 
 def complete(report: Report, record: Record) -> Report:
     """The report with what every bench has: all rows in `table.md`, and a figure where there is none."""
-    table = replace(
-        rows("all rows", record.measurements, {"error": lambda m: str(m.check or "")}), screen=False
-    )
+    table = rows("all rows", record.measurements, {"error": lambda m: str(m.check or "")}, screen=False)
     good, figure = record.ok(), Figure("times", f"bench={record.bench}", "size", "seconds")
     if len({m.task.size for m in good}) > 1:
         figure = curves(figure, good, time_of)
@@ -111,8 +119,8 @@ def complete(report: Report, record: Record) -> Report:
     lines = report.lines
     if loaded := sum("under load" in " ".join(m.warnings) for m in good):
         lines += (f"{loaded} rows were measured under load: their times are not to be relied on",)
-    tables, figures = (*report.tables, table), report.figures or (figure,)
-    return replace(report, lines=lines, tables=tables, figures=figures)
+    figures = report.figures or ((figure,) if good else ())
+    return replace(report, lines=lines, tables=(*report.tables, table), figures=figures)
 
 
 def fastest(measurements: Sequence[Measurement]) -> dict[int, float]:
