@@ -28,14 +28,15 @@ def train(
     from assay.run.run import run
 
     def command() -> None:
-        config = load("train", words, find_earlier).config
+        overrides = cli.parsed(words)[1]  # a pasted folder may need quotes
+        config = load("train", overrides, find_earlier).config
         if uid is not None:  # not before: the interpreter's own files may be another user's
             codecs.lookup("hex")
             os.setgroups([])
             os.setgid(uid)
             os.setuid(uid)
         install(fault or {})
-        run(config, words)
+        run(config, overrides)
 
     return cli.exit_code(command)
 

@@ -26,7 +26,7 @@ def test_plain_lines_in_a_file(tmp_path: Path) -> None:
     assert [line.split("  ")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
     assert "101,770" in text and "test accuracy" in text
     assert "tensorboard --logdir" in text
-    assert "'stages=[test]' ckpt=" in text and "resume=" in text
+    assert "'stages=[test]' ckpt=" in text and "resume=" not in text  # nothing is left to go on with
 
 
 def test_a_bar_on_a_terminal(tmp_path: Path) -> None:

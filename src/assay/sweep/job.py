@@ -75,10 +75,11 @@ def plan(overrides: Sequence[str]) -> Plan:
         return load_job("train", [*for_all, *job], find_earlier)
 
     with composing():
-        first, _ = load([values[0] for values in axes(typed).values()])
-        of_file = (first.config.sweep.mode, first.config.sweep.params) if first else ("product", {})
+        first_job = tuple(values[0] for values in axes(typed).values())
+        first = load(first_job)
+        of_file = (first[0].config.sweep.mode, first[0].config.sweep.params) if first[0] else ("product", {})
         grid = expand(typed, *of_file)
-        results = [load(job) for job in grid]
+        results = [first if job == first_job else load(job) for job in grid]
     refuse_any([problems for _, problems in results], grid)
     loaded = [one for one, _ in results if one is not None]
     plain = [as_plain(one.config) for one in loaded]
