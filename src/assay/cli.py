@@ -61,6 +61,8 @@ def exit_code(command: Callable[[], None]) -> int:
         print(error, file=sys.stderr)
         return 2
     except PermissionError as error:
+        if error.filename is None:  # of no file: a bug
+            raise
         print(f"{error.filename}: {error.strerror}\n  change its permissions: chmod u+rwX", file=sys.stderr)
         return 2
     except RunFailed as error:
