@@ -12,7 +12,7 @@ from assay.config.components import build, component_keys, component_problems
 from assay.config.compose import Composed, compose, composing
 from assay.config.explain import file_of, groups, key_of, value_at
 from assay.config.messages import InvalidConfig, Problem, show
-from assay.config.saved import EarlierRun, Find, as_plain
+from assay.config.saved import EarlierRun, Find, as_plain, is_within
 from assay.config.schema import BENCHES, BenchConfig, TrainConfig, inside
 from assay.config.validate import merge_problems, resolved, validate
 
@@ -125,7 +125,7 @@ def _placed(
     typed = [key_of(word) for word in words if key_of(word) not in known]
 
     def file(problem: Problem) -> str | None:
-        if any(problem.key == key or problem.key.startswith(f"{key}.") for key in typed):
+        if is_within(problem.key, typed):
             return None
         if saved is not None and problem.key.partition(".")[0] in saved[1]:
             return str(saved[0])

@@ -69,7 +69,7 @@ def _digest(plain: Mapping[str, Any], without: Sequence[str]) -> str:
 
 def label(overrides: Sequence[str]) -> str:
     """What of a run is not the default, for its folder's name: `optimizer=sgd,model.width=64`."""
-    changed = [word for word in overrides if not _is_of(key_of(word), (*NO_EFFECT, "ckpt", "hydra"))]
+    changed = [word for word in overrides if not is_within(key_of(word), (*NO_EFFECT, "ckpt", "hydra"))]
     text = re.sub(r"[][{}'\"<>]", "", ",".join(redact_text(word).lstrip("+~") for word in changed))
     return re.sub(r"[^\w.+=,-]+", "_", text, flags=re.ASCII)[:LONGEST_LABEL].strip("._-")
 
@@ -87,11 +87,12 @@ def result_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> l
     return [
         (key, old, new)
         for key, old, new in differences(before, after)
-        if not _is_of(key, free) and old != REDACTED
+        if not is_within(key, free) and old != REDACTED
     ]
 
 
-def _is_of(key: str, nodes: Sequence[str]) -> bool:
+def is_within(key: str, nodes: Sequence[str]) -> bool:
+    """Whether the dotted key is one of the nodes, or lies in one."""
     return any(key == one or key.startswith(f"{one}.") for one in nodes)
 
 
