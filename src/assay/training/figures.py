@@ -20,7 +20,7 @@ GRID = 5  # mistakes in a row and in a column
 def _axes(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
     """A figure of so many inches, with margins that are given: to compute them costs as much as to draw."""
     figure = Figure(figsize=(width, height))
-    left, right, low, high = 0.65 / width, 1 - 0.15 / width, 0.55 / height, 1 - 0.15 / height
+    left, right, low, high = 0.8 / width, 1 - 0.2 / width, 0.55 / height, 1 - 0.15 / height
     figure.subplots_adjust(left, low, right, high, wspace=0.25)
     return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
