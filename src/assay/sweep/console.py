@@ -14,7 +14,7 @@ from assay.report import Table, as_text, grid
 from assay.run.provenance import git_state
 from assay.sweep.grid import label, swept_keys
 from assay.sweep.job import Entry
-from assay.sweep.leaderboard import Leaderboard, direction_of
+from assay.sweep.leaderboard import Leaderboard
 from assay.sweep.pool import Sweep
 from assay.sweep.report import code_of, groups_table, jobs_table
 
@@ -41,7 +41,7 @@ class View:
     """Told what the folders of all jobs say, again and again."""
 
     def __init__(self, sweep: Sweep, entries: Mapping[str, Entry]) -> None:
-        self.sweep, self.metric = sweep, sweep.plan.config.metric
+        self.sweep, self.metric = sweep, sweep.by.metric
         self.keys = swept_keys([job.overrides for job in sweep.plan.jobs])
         self.before = entries  # what was there is no news
         self.live = Live(console=sweep.console, auto_refresh=False, transient=True)
@@ -88,7 +88,7 @@ class View:
         ]
         values = [value for one in entries if (value := one.metric(self.metric)) is not None]
         if values:
-            best = max if direction_of(self.metric, self.sweep.plan.config.direction) == "max" else min
+            best = max if self.sweep.by.direction == "max" else min
             said.append(f"best so far {as_text(self.metric, best(values))}")
         took = [one.seconds for one in entries if one.seconds is not None]
         waiting = count["pending"] + count["running"] + count["interrupted"]
