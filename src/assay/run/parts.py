@@ -16,8 +16,8 @@ from torch import nn
 from torch.utils.data import default_collate
 from torch.utils.flop_counter import FlopCounterMode
 
-from assay.config.components import build
-from assay.config.schema import TrainConfig
+from assay.config.components import build, resolve_target, signature
+from assay.config.schema import Component, TrainConfig
 from assay.data.module import DataModule
 from assay.data.source import Source
 from assay.run.device import Device, choose_threads
@@ -89,14 +89,20 @@ def build_parts(
     clip = config.trainer.gradient_clip_val, config.trainer.gradient_clip_algorithm
     learner = Learner(network, task, optimizer, scheduler, *clip)
     nodes = config.callbacks or {}
-    best = {"monitor": task.metric, "mode": task.direction}
-    callbacks = [cast(Callback, build(node, f"callbacks.{name}", **best)) for name, node in nodes.items()]
+    callbacks = [_callback(node, f"callbacks.{name}", task) for name, node in nodes.items()]
     flop = source.batch_size * _flop_of_sample(learner, data)
     if threads is None:
         threads = choose_threads(config.device, flop, cores or usable_cores() // device.per_node)
     torch.set_num_threads(threads)
     seed_everything(config.seed + rank)  # whatever building drew; processes must not share dropout masks
     return Parts(data, learner, callbacks, threads, digest)
+
+
+def _callback(node: Component, key: str, task: Task) -> Callback:
+    """One that must monitor something, and is not told what, follows the task."""
+    needs = signature(resolve_target(node["_target_"]))[1] - node.keys()
+    best = {"monitor": task.metric, "mode": task.direction} if "monitor" in needs else {}
+    return cast(Callback, build(node, key, **best))
 
 
 def _flop_of_sample(learner: Learner, data: DataModule) -> float:
