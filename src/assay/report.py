@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import html
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
@@ -24,17 +26,26 @@ if TYPE_CHECKING:
 
 MARKERS = "osD^vP*X<>"
 MOST_MARKED = 50  # points of a line that get a marker each
+WIDTH = 160  # of what is not a terminal
+NARROWEST = 24  # a last column of prose gets so much before other columns are left out
+SHORTEST = 10  # what is left of a name that is cut
+BLANKS = 3  # between two columns
+NUMBER = re.compile(r"[-+]?\d[\d.,]*\S{0,4}(\s|$)")  # with its unit, if it has one; not a date or an id
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text; `screen` is False for a table that stands in `table.md` alone."""
+    """Cells as text; `screen` is False for a table that stands in `table.md` alone.
+
+    `spare` are the columns that a narrow screen does without, the least important first.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     screen: bool = True
     styles: tuple[str, ...] = ()  # of the rows, as rich names them
+    spare: tuple[str, ...] = ()
 
     def without(self, *columns: str) -> Table:
         kept = [i for i, name in enumerate(self.columns) if name not in columns]
@@ -87,7 +98,7 @@ def show(report: Report, console: Console) -> None:
     """Print the tables that belong on the screen, then the lines."""
     for table in report.tables:
         if table.screen and table.rows:
-            console.print(grid(table))
+            console.print(grid(table, console.width))
     for line in report.lines:
         console.print(line, markup=False, highlight=False)
     for failure in report.failures:
@@ -102,23 +113,61 @@ def save(report: Report, folder: Path, heading: str) -> None:
         draw(figure, folder / "figures" / f"{figure.name}.png")
 
 
-def grid(table: Table, no_wrap: bool = False) -> Grid:
-    """The table as rich prints it, without its empty columns; numbers stand to the right.
+def grid(table: Table, width: int) -> Grid:
+    """The table as rich prints it in so many columns of a screen; numbers stand to the right.
 
-    Where nothing may wrap, the last column still does.
+    Empty columns are left out, and spare ones where there is no room for them. What is too wide then wraps at
+    its blanks, the last column first; a name that is too long even so loses its middle, a number nothing.
     """
-    shown = _filled_columns(table)
+    table, widths = _fitted(table, width)
     result = Grid(title=escape(table.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for i in shown:
-        numeric = all(not row[i] or row[i].removeprefix("about ")[0] in "0123456789-+" for row in table.rows)
-        result.add_column(
-            escape(table.columns[i]),
-            justify="right" if numeric else "left",
-            no_wrap=no_wrap and i != shown[-1],
-        )
+    for i, name in enumerate(table.columns):
+        justify = "right" if _is_numeric(table, i) else "left"
+        heading = name if cell_len(name) <= widths[i] or " " in name else name.rpartition(".")[2]  # of a key
+        result.add_column(escape(cut(heading, widths[i])), justify=justify, width=widths[i])
     for row, style in zip(table.rows, table.styles or ("",) * len(table.rows), strict=True):
-        result.add_row(*(escape(row[i]) for i in shown), style=style)
+        result.add_row(*(escape(cut(cell, widths[i])) for i, cell in enumerate(row)), style=style)
     return result
+
+
+def _fitted(table: Table, width: int) -> tuple[Table, list[int]]:
+    """The table with the columns that there is room for, and how wide each of them is."""
+    fitted, spare = table.without(*_empty_columns(table)), list(table.spare)
+    while True:
+        cells = [(name, *(row[i] for row in fitted.rows)) for i, name in enumerate(fitted.columns)]
+        widths, room = [max(map(cell_len, column)) for column in cells], width - BLANKS * len(cells) + 1
+        if not spare or sum(widths) - max(0, widths[-1] - NARROWEST) <= room:
+            break
+        fitted = fitted.without(spare.pop(0))
+    words, last = [_longest_word(column) for column in cells], len(cells) - 1
+    prose = [*words[:-1], max(words[-1], NARROWEST)]
+    names = [
+        max(_longest_word(cells[i][1:]), SHORTEST // 2) if _is_numeric(fitted, i) else min(word, SHORTEST)
+        for i, word in enumerate(words)
+    ]
+    for least, columns in ((prose, [last]), (words, range(last + 1)), (names, range(last + 1))):
+        while sum(widths) > room and (slack := [i for i in columns if widths[i] > least[i]]):
+            widths[max(slack, key=widths.__getitem__)] -= 1
+    return fitted, widths
+
+
+def _longest_word(cells: Sequence[str]) -> int:
+    return max((cell_len(word) for cell in cells for word in cell.split()), default=0)
+
+
+def _is_numeric(table: Table, column: int) -> bool:
+    cells = [row[column].removeprefix("about ") for row in table.rows]
+    return all(cell in ("", "-") or NUMBER.match(cell) for cell in cells)
+
+
+def cut(text: str, width: int) -> str:
+    """The text with its longest words shortened in their middles to the width."""
+
+    def word(word: str) -> str:
+        kept = width - 1
+        return f"{word[: kept - kept // 2]}…{word[len(word) - kept // 2 :]}" if len(word) > width else word
+
+    return " ".join(map(word, text.split(" ")))
 
 
 def markdown(report: Report, heading: str) -> str:
@@ -131,14 +180,14 @@ def markdown(report: Report, heading: str) -> str:
 
 def markdown_table(table: Table) -> str:
     """The table without its empty columns, in Markdown; what a person typed is no markup in it."""
-    shown = _filled_columns(table)
-    lines = [[table.columns[i] for i in shown], ["---"] * len(shown)]
-    lines += [[html.escape(row[i], quote=False).replace("|", "\\|") for i in shown] for row in table.rows]
+    table = table.without(*_empty_columns(table))
+    lines = [list(table.columns), ["---"] * len(table.columns)]
+    lines += [[html.escape(cell, quote=False).replace("|", "\\|") for cell in row] for row in table.rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _filled_columns(table: Table) -> list[int]:
-    return [i for i in range(len(table.columns)) if any(row[i] for row in table.rows)]
+def _empty_columns(table: Table) -> list[str]:
+    return [name for i, name in enumerate(table.columns) if not any(row[i] for row in table.rows)]
 
 
 def draw(figure: Figure, path: Path) -> None:
@@ -227,6 +276,14 @@ def seconds(value: float) -> str:
         if value >= scale:
             return f"{digits(value / scale)} {unit}"
     return f"{digits(value / 1e-9)} ns"
+
+
+def duration(value: float) -> str:
+    """Seconds as a person says them: `9.5 s`, `75 s`, `12 min`, `3 h`, `8 d`."""
+    for unit, scale, most in (("s", 1, 100), ("min", 60, 100), ("h", 3600, 48)):
+        if value < scale * most:
+            return f"{digits(value / scale, 2)} {unit}"
+    return f"{value / 86_400:,.0f} d"
 
 
 def digits(value: float, count: int = 3) -> str:

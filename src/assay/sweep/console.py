@@ -5,12 +5,13 @@ import statistics
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from assay.report import Table, grid
+from assay.report import WIDTH, Table, grid
 from assay.run.provenance import git_state
 from assay.sweep.grid import label, swept_keys
 from assay.sweep.job import Entry
@@ -18,7 +19,6 @@ from assay.sweep.leaderboard import Leaderboard, direction_of
 from assay.sweep.pool import Sweep
 from assay.sweep.report import as_text, code_of, groups_table, jobs_table
 
-WIDTH = 160  # of what is not a terminal
 MOST_LINES = 12  # of the live block: the running jobs, then the latest to end
 MOST_ROWS = 60  # of the leaderboard; the files have them all
 
@@ -32,7 +32,8 @@ def list_jobs(sweep: Sweep, entries: Sequence[Entry]) -> None:
     """The dry run: ids, changed keys, state."""
     keys, path = swept_keys([one.overrides for one in entries]), sweep.folder.path
     rows = [(str(at), one.id, *map(one.value, keys), one.status) for at, one in enumerate(entries, start=1)]
-    sweep.console.print(grid(Table("", ("", "id", *keys, "state"), tuple(rows))))
+    table = Table("", ("", "id", *keys, "state"), tuple(rows))
+    sweep.console.print(grid(table, sweep.console.width))
     where = str(path) if path.exists() else f"a new folder, {path}"
     sweep.say(f"{'1 job' if len(entries) == 1 else f'{len(entries)} jobs'} in {where}; nothing was run")
 
@@ -54,7 +55,8 @@ class View:
                 self.sweep.say(f"{at}/{len(every)}  {self._line(entry)}".rstrip())
         self.before = entries
         if self.live.is_started:
-            self.live.update(Group(grid(self._table(every)), Text(self.summary(every))), refresh=True)
+            table = grid(self._table(every), self.sweep.console.width)
+            self.live.update(Group(table, Text(self.summary(every))), refresh=True)
 
     def __enter__(self) -> "View":
         if self.sweep.console.is_terminal:
@@ -100,18 +102,21 @@ class View:
 def show(board: Leaderboard, console: Console) -> None:
     """Groups where some have several seeds, then jobs; the best in bold, failures last."""
     if any(len(group.entries) > 1 for group in board.groups):
-        console.print(grid(groups_table(board), no_wrap=True))
+        spare = _but(board.metric, "seconds", "test/accuracy", "sd")
+        console.print(grid(replace(groups_table(board), spare=spare), console.width))
         compared = sum(group.comparison is not None for group in board.groups)
         if compared > 1:
             console.print(f"p values are corrected for {compared} comparisons (Holm)")
-    jobs, last = jobs_table(board, MOST_ROWS).without("reason"), f"last {board.metric}"
-    for dropped in ((), (last,), (last, "epochs", "seconds")):  # where the terminal is narrow
-        table = grid(jobs.without(*dropped), no_wrap=True)
-        if console.measure(table, options=console.options.update(width=1000)).maximum <= console.width:
-            break
-    console.print(table)
+    spare = _but(board.metric, f"last {board.metric}", "epochs", "seconds", "test/accuracy")
+    jobs = replace(jobs_table(board, MOST_ROWS).without("reason"), spare=spare)
+    console.print(grid(jobs, console.width))
     if len(board.entries) > MOST_ROWS:
         console.print(f"... and {len(board.entries) - MOST_ROWS} more, in leaderboard.csv")
+
+
+def _but(metric: str, *columns: str) -> tuple[str, ...]:
+    """The columns, without that of what the leaderboard is sorted by."""
+    return tuple(name for name in columns if name != metric)
 
 
 def introduce(sweep: Sweep, entries: Sequence[Entry]) -> None:
