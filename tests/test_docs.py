@@ -177,5 +177,5 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_the_cycle_in_the_docs_is_the_one_in_the_code() -> None:
     shown = block(PROJECT / "docs" / "training.md", "python", "# forward").splitlines()
-    code = (PROJECT / "src" / "assay" / "training" / "classifier.py").read_text(encoding="utf-8")
+    code = (PROJECT / "src" / "assay" / "training" / "learner.py").read_text(encoding="utf-8")
     assert all(line.strip() in code for line in shown)

@@ -270,6 +270,15 @@ def _draw_series(series: Series, at: int, axes: Axes) -> None:
         axes.fill_between(x, [*map(min, values)], [*map(max, values)], color=color, alpha=0.15, linewidth=0)
 
 
+def as_text(name: str, value: Any) -> str:
+    """The value of a metric: accuracies in percent, seconds with one decimal, others with four."""
+    if not isinstance(value, float):
+        return "" if value is None else str(value)
+    if name.endswith("accuracy"):
+        return f"{value:.2%}"
+    return f"{value:.1f}" if name.endswith("seconds") else f"{value:.4f}"
+
+
 def seconds(value: float) -> str:
     """Three significant digits with the unit that suits."""
     for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):

@@ -18,11 +18,10 @@ from rich.console import Console
 from assay.config.explain import key_of
 from assay.config.messages import nearest
 from assay.errors import UserError
-from assay.report import Table, cut, duration, grid
+from assay.report import Table, as_text, cut, duration, grid
 from assay.run.folder import RunFolder
 from assay.sweep.job import Entry, Manifest, SweepFolder
 from assay.sweep.leaderboard import direction_of, entries_of
-from assay.sweep.report import as_text
 
 MOST_ROWS, LONGEST = 40, 34  # rows, and characters of a name, on a terminal
 UNLIMITED = 10_000  # characters of a line in a pipe
@@ -89,7 +88,7 @@ def _run(path: Path) -> Row:
     result, moment = folder.result, _moment(folder.result, path)
     if not result:  # it was killed in its first moment
         return Row(path.name, folder.status, moment)
-    metrics, metric = result["metrics"], str(result.get("metric", "val/accuracy"))
+    metrics, metric = result["metrics"], str(result.get("metric") or "val/accuracy")
     metric = metric if metric in metrics else f"test/{metric.partition('/')[2]}"
     changed, seconds = " ".join(_described(result)), result["seconds"]["total"]
     return Row(path.name, folder.status, moment, changed, metric, metrics.get(metric), seconds)

@@ -75,9 +75,9 @@ def install(fault: Mapping[str, Any]) -> None:
 
 def before_step(count: int, act: Act, nan: bool = False) -> None:
     """Act before the count-th optimizer step of this process; or put a NaN into the weights after it."""
-    from assay.training.classifier import Classifier
+    from assay.training.learner import Learner
 
-    step, seen = Classifier.step, 0
+    step, seen = Learner.step, 0
 
     def counted(self: Any) -> float:
         nonlocal seen
@@ -89,14 +89,14 @@ def before_step(count: int, act: Act, nan: bool = False) -> None:
             next(self.model.parameters()).data.view(-1)[0] = float("nan")
         return rate
 
-    Classifier.step = counted
+    Learner.step = counted
 
 
 def in_evaluation(name: str, count: int, act: Act) -> None:
     """Act before the count-th batch of validation or test."""
-    from assay.training.classifier import Classifier
+    from assay.training.learner import Learner
 
-    step, seen = getattr(Classifier, name), 0
+    step, seen = getattr(Learner, name), 0
 
     def counted(self: Any, batch: Any, batch_idx: int) -> None:
         nonlocal seen
@@ -105,7 +105,7 @@ def in_evaluation(name: str, count: int, act: Act) -> None:
             act()
         step(self, batch, batch_idx)
 
-    setattr(Classifier, name, counted)
+    setattr(Learner, name, counted)
 
 
 def handle_as_submitit(signum: int, handed: Path) -> None:

@@ -33,7 +33,7 @@ ERROR_LIMIT = 1e-5  # relative, of float32 against float64
 def network(node: Mapping[str, Any], seed: int) -> nn.Module:
     """The configured network, with the weights of the seed."""
     torch.manual_seed(seed)
-    return build(node, "model", in_shape=IN_SHAPE, num_classes=CLASSES)
+    return build(node, "model", in_shape=IN_SHAPE, out_shape=(CLASSES,))
 
 
 def images(count: int, seed: int) -> Tensor:

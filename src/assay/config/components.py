@@ -30,7 +30,7 @@ from assay.errors import UserError
 
 LIBRARIES = ("torch.", "torchmetrics.", "pytorch_lightning.")
 PREFIXES = (
-    *("my.", "assay.data.", "assay.models.", "assay.training.schedules."),
+    *("my.", "assay.data.", "assay.models.", "assay.training.schedules.", "assay.training.tasks."),
     *("torch.optim.", "torch.nn.", "torchmetrics."),
     *("pytorch_lightning.callbacks.", "pytorch_lightning.loggers."),
 )
@@ -64,17 +64,18 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     "data": Kind("assay.data.source.Source", supplied=("seed",)),
-    "model": Kind("torch.nn.modules.module.Module", ("in_shape",), ("num_classes",)),
+    "model": Kind("torch.nn.modules.module.Module", ("in_shape",), ("out_shape", "num_classes")),
+    "task": Kind("assay.training.tasks.Task"),
     "optimizer": Kind("torch.optim.optimizer.Optimizer", ("params",)),
     "scheduler": Kind("torch.optim.lr_scheduler.LRScheduler", ("optimizer", "total_steps"), optional=True),
     "logger": Kind("pytorch_lightning.loggers.logger.Logger", ("save_dir",)),
-    "callbacks": Kind("pytorch_lightning.callbacks.callback.Callback"),
+    "callbacks": Kind("pytorch_lightning.callbacks.callback.Callback", supplied=("monitor", "mode")),
 }
 
 
 def component_keys(plain: Mapping[str, Any]) -> list[str]:
     """The keys of all components of a plain config: data, model, ..., `logger.<name>`, `callbacks.<name>`."""
-    single = [key for key in ("data", "model", "optimizer", "scheduler") if key in plain]
+    single = [key for key in ("data", "model", "task", "optimizer", "scheduler") if key in plain]
     several = [f"{group}.{name}" for group in ("logger", "callbacks") for name in (plain.get(group) or {})]
     return [*single, *several]
 
@@ -223,7 +224,7 @@ def build(node: Mapping[str, Any] | None, key: str, **supplied: Any) -> Any:
     """The object that a `_target_` node names, or None if it names none.
 
     The target is checked wherever the node comes from. Of `supplied`, what the signature knows is passed; a
-    config's own `seed` or `num_classes` goes before ours. Raises `UserError`, with the constructor's own
+    config's own `seed` or `out_shape` goes before ours. Raises `UserError`, with the constructor's own
     text, where it refuses its values; whatever else it raises is a bug and passes through.
     """
     if node is None or node.get("_target_") is None:

@@ -94,7 +94,7 @@ def trial_problems(plain: Mapping[str, Any]) -> list[Problem]:
         build(nodes["scheduler"], "scheduler", optimizer=optimizer, total_steps=1000)
         for key, node in nodes.items():
             if key.startswith("callbacks."):
-                build(node, key)
+                build(node, key, monitor="val/loss", mode="min")
     except InvalidConfig as error:
         return list(error.problems)
     return []

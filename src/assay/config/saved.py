@@ -156,7 +156,7 @@ class EarlierRun:
         return (self.folder / "config.yaml", self.keys) if self.folder else None
 
     def onto(self, config: DictConfig, overrides: Sequence[Override]) -> DictConfig:
-        """The config with that run's values in it, all of them or its data and model, but for what was typed.
+        """The config with that run's values in it, all of them or its data, model and task, but for what was typed.
 
         Keys that the run did not have, and secrets that were not kept, stay as they are.
         """
@@ -174,7 +174,7 @@ class EarlierRun:
         chosen: Any = OmegaConf.to_container(config, resolve=False)
         shipped: Any = OmegaConf.to_container(compose("train", [])[0].config, resolve=False)
         result = dict(chosen)
-        for key in chosen if resume is not None else ("data", "model"):
+        for key in chosen if resume is not None else ("data", "model", "task"):
             if key in self.config and key not in typed:
                 result[key] = _over(self.config[key], chosen[key], shipped.get(key))
                 self.keys.append(key)

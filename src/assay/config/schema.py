@@ -77,7 +77,6 @@ Sizes = Annotated[tuple[Count, ...], Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Accelerator = Literal["auto", "cpu", "gpu", "mps"]
 Precision = Literal["32-true", "64-true", "bf16-true", "16-true", "bf16-mixed", "16-mixed"]
-Metric = Literal["val/accuracy", "val/loss", "test/accuracy", "test/loss", "train/accuracy", "train/loss"]
 Format = Literal["float32", "tf32", "bfloat16", "float16"]
 Arm = Literal["bare", "assay", "stock", "textbook"]
 SAVING = r"^[1-9][0-9]* (steps|seconds)$"
@@ -122,8 +121,10 @@ class SweepConfig:
     retry: Annotated[Literal["failed", "none"], about("whether failed jobs are run again with the sweep")]
     on_failure: Annotated[Literal["continue", "stop"], about("whether jobs are started after one has failed")]
     dry_run: Annotated[bool, about("list the jobs, run none")]
-    metric: Annotated[Metric, about("what the leaderboard is sorted by")]
-    direction: Annotated[Literal["auto", "max", "min"], about("which end is best; auto: less of a loss")]
+    metric: Annotated[
+        str | None, about("what is best, such as val/loss; null: the task's first metric", min_length=1)
+    ]
+    direction: Annotated[Literal["auto", "max", "min"], about("which end is best; auto: as the task says")]
     workers: Annotated[Count | Literal["auto"], about("jobs at once here; auto: one a core or GPU")]
     jobs_per_gpu: Annotated[Count, about("jobs that share one GPU at a time")]
 
@@ -143,6 +144,7 @@ class TrainConfig:
     output_dir: Annotated[LocalPath, about("where runs, sweeps and benches are written")]
     data: Component
     model: Component
+    task: Component
     optimizer: Component
     scheduler: Component | None
     device: DeviceConfig

@@ -21,13 +21,16 @@ BatchSize = Annotated[int, Field(ge=1, description="samples in one optimizer ste
 ValSize = Annotated[int, Field(ge=1, le=59_999, description="training images kept for validation")]
 Workers = Annotated[int, Field(ge=0, description="processes that load samples when not in memory")]
 InMemory = Annotated[bool | Literal["auto"], Field(description="hold all images as one tensor")]
+Target = Annotated[
+    Literal["label", "ink", "image"],
+    Field(description="what is to be found: the class, the share of ink, or the image itself"),
+]
 
 
 class Images(Source):
     """28 x 28 grey images in ten classes; of the 60,000 to train `val_size` are kept for validation."""
 
     in_shape = (1, 28, 28)
-    num_classes = 10
     reader: type[datasets.MNIST]
     mean: float  # of the training pixels in 0..1
     std: float
@@ -41,6 +44,7 @@ class Images(Source):
         download: Annotated[bool, Field(description="fetch missing files from the network")] = True,
         in_memory: InMemory = "auto",
         num_workers: Workers = 0,
+        target: Target = "label",
     ) -> None:
         self.root = Path(root)
         self.batch_size = batch_size
@@ -48,6 +52,9 @@ class Images(Source):
         self.download = download
         self.in_memory = in_memory
         self.num_workers = num_workers
+        self.target = target
+        self.num_classes = 10 if target == "label" else None
+        self.target_shape = {"label": (), "ink": (1,), "image": self.in_shape}[target]
 
     def prepare(self) -> str:
         folder = self.root / self.reader.__name__ / "raw"
@@ -72,11 +79,18 @@ class Images(Source):
         if not self._fits_in_memory():
             scale = transforms.Compose([transforms.ToTensor(), transforms.Normalize(self.mean, self.std)])
             raw = self.reader(str(self.root), train=split != "test", transform=scale)
-            return Subset(raw, self._chosen(split, len(raw)).tolist())
+            return Subset(_WithTargets(raw, self._targets(raw)), self._chosen(split, len(raw)).tolist())
         raw = self.reader(str(self.root), train=split != "test")
         chosen = self._chosen(split, len(raw))
         pixels = raw.data[chosen].unsqueeze(1).float()  # (samples, 1, 28, 28)
-        return TensorDataset(pixels.div_(255).sub_(self.mean).div_(self.std), raw.targets[chosen])
+        images, targets = pixels.div_(255).sub_(self.mean).div_(self.std), self._targets(raw)
+        return TensorDataset(images, images if targets is None else targets[chosen])
+
+    def _targets(self, raw: datasets.MNIST) -> Tensor | None:
+        """Of all samples; None where they are the images."""
+        if self.target == "ink":
+            return raw.data.flatten(1).sum(1, keepdim=True) / (255 * raw.data[0].numel())
+        return raw.targets if self.target == "label" else None
 
     def _chosen(self, split: Split, count: int) -> Tensor:
         if split == "test":
@@ -90,6 +104,18 @@ class Images(Source):
             return self.in_memory
         needed = 70_000 * 28 * 28 * 4  # bytes
         return needed < psutil.virtual_memory().available / 2
+
+
+class _WithTargets(Dataset[tuple[Tensor, Tensor]]):
+    """The images of a data set, each with its target or with itself."""
+
+    def __init__(self, images: Dataset[Any], targets: Tensor | None) -> None:
+        self.images = images
+        self.targets = targets
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        image = self.images[index][0]
+        return image, image if self.targets is None else self.targets[index]
 
 
 @final

@@ -11,14 +11,15 @@ Split = Literal["train", "val", "test"]
 class Source(ABC):
     """A data set with its three splits.
 
-    A split is any map-style `torch.utils.data.Dataset` of (features, label) pairs. A
+    A split is any map-style `torch.utils.data.Dataset` of (features, target) pairs. A
     `torch.utils.data.TensorDataset` is taken as held in memory: it is trained on without a DataLoader, at the
     speed of a bare tensor loop. Everything else goes through a DataLoader with `num_workers` processes.
     """
 
     name: str
     in_shape: tuple[int, ...]  # of one sample
-    num_classes: int
+    num_classes: int | None = None  # where targets are labels, whole numbers from 0 on
+    target_shape: tuple[int, ...] = ()  # of one sample, where targets are numbers
     batch_size: int
     num_workers: int = 0
 

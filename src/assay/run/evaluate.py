@@ -9,14 +9,14 @@ from torch.utils.data import TensorDataset
 
 from assay.run.parts import Run, make_trainer
 from assay.training import figures
-from assay.training.history import History, MetricsFile, evaluation
+from assay.training.history import History, MetricsFile, columns, evaluation
 from assay.training.tensorboard import TensorBoard
 
 log = logging.getLogger(__name__)
 
 
 def evaluate(run: Run, stage: Literal["validate", "test"]) -> dict[str, float]:
-    """Loss and accuracy on one split of the weights that the classifier has, by one process."""
+    """Loss and metrics on one split of the weights that the learner has, by one process."""
     trainer = make_trainer(
         run,
         devices=1,
@@ -26,14 +26,14 @@ def evaluate(run: Run, stage: Literal["validate", "test"]) -> dict[str, float]:
         max_epochs=1,
     )  # fmt: skip
     evaluating, split = (trainer.test, "test") if stage == "test" else (trainer.validate, "val")
-    evaluating(run.parts.classifier, datamodule=run.parts.data, verbose=False)
-    return evaluation(trainer, run.parts.classifier, split)
+    evaluating(run.parts.learner, datamodule=run.parts.data, verbose=False)
+    return evaluation(trainer, run.parts.learner, split)
 
 
 def write_test_row(run: Run, history: History, metrics: dict[str, float], view: TensorBoard) -> None:
     """The test's row, at the step of the checkpoint that was tested."""
     step, epoch = int(history.best.get("step", 0)), int(history.best.get("epoch", 0))
-    file = MetricsFile(run.folder.path / "metrics.csv", keep_rows=history.rows)
+    file = MetricsFile(run.folder.path / "metrics.csv", columns(run.parts.learner.task), keep_rows=history.rows)
     file.append({"epoch": epoch, "step": step, "seconds": history.seconds, **metrics})
     file.close()
     view.log_metrics(metrics, step)
@@ -41,15 +41,14 @@ def write_test_row(run: Run, history: History, metrics: dict[str, float], view: 
 
 def draw_figures(run: Run, history: History, view: TensorBoard) -> None:
     """Pictures of what the run's files and its test hold."""
-    folder, tested = run.folder.path, run.parts.classifier.tested
-    drawn = {"curves": figures.curves(folder / "metrics.csv")} if history.last else {}
-    if tested:
-        logits = torch.cat([logits for logits, _ in tested])
-        labels = torch.cat([labels for _, labels in tested])
-        drawn["confusion"] = figures.confusion(logits, labels)
+    folder, learner = run.folder.path, run.parts.learner
+    metric = learner.task.metric.removeprefix("val/")
+    drawn = {"curves": figures.curves(folder / "metrics.csv", ("loss", metric))} if history.last else {}
+    if learner.tested:
+        outputs, targets = (torch.cat(each) for each in zip(*learner.tested, strict=True))
         samples = run.parts.data.split("test")
-        if isinstance(samples, TensorDataset) and samples.tensors[0].ndim == 4:
-            drawn["mistakes"] = figures.mistakes(samples.tensors[0], logits, labels)
+        images = samples.tensors[0] if isinstance(samples, TensorDataset) else None
+        drawn |= figures.of_test(outputs, targets, images if images is not None and images.ndim == 4 else None)
     for name, figure in drawn.items():
         pixels = figures.pixels(figure)
         view.log_image(name, pixels, int(history.last.get("step", 0)))

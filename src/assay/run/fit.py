@@ -60,9 +60,9 @@ def fit_here(run: Run, history: History, view: TensorBoard) -> None:
     Raises `Interrupted` after saving, `Diverged`, or `RunFailed` when the memory does not suffice.
     """
     config, device, folder, parts = run.config.trainer, run.device, run.folder, run.parts
-    classifier, data = parts.classifier, parts.data
+    learner, data = parts.learner, parts.data
     state = run.point.state if run.point else None
-    recorder = Recorder(folder.path / "metrics.csv", config.log_every_n_steps, history)
+    recorder = Recorder(folder.path / "metrics.csv", learner.task, config.log_every_n_steps, history)
     plain = as_plain(run.config)
     metadata = {"config_id": config_id(plain), "config": redact(plain), "versions": versions()}
     save_every = _interval(config.checkpoint_every)
@@ -70,7 +70,7 @@ def fit_here(run: Run, history: History, view: TensorBoard) -> None:
     if any(folder.path.glob("events.out.tfevents.*")):  # the points after the checkpoint are of a lost run
         view.purge_step = state["global_step"] + 1 if state else 0
     if state and state["assay"]["total_steps"] != data.total_steps:
-        follow_new_length(state, classifier.optimizer, classifier.scheduler)
+        follow_new_length(state, learner.optimizer, learner.scheduler)
     trainer = make_trainer(
         run,
         devices=device.per_node,
@@ -100,14 +100,14 @@ def fit_here(run: Run, history: History, view: TensorBoard) -> None:
 
     def ask(signum: int) -> None:
         checkpoints.signum = signum
-        classifier.stop_requested = True
+        learner.stop_requested = True
 
     run.request.ask = ask
     resumed = str(folder.last) if state else None
     try:
         with explained_out_of_memory(run.config):
-            trainer.fit(classifier, datamodule=data, ckpt_path=resumed, weights_only=True)
-        if classifier.stop_requested:  # asked after the last checkpoint
+            trainer.fit(learner, datamodule=data, ckpt_path=resumed, weights_only=True)
+        if learner.stop_requested:  # asked after the last checkpoint
             raise Interrupted(checkpoints.signum or signal.SIGTERM)
     except Diverged as error:
         there = folder.last.exists()
@@ -135,7 +135,7 @@ def fit_rank(job: FitJob, rank: int, request: StopRequest) -> None:
         try:
             parts = build_parts(job.config, job.device, rank, job.threads)
             run = Run(job.config, (), folder, job.device, parts, point, Console(), request)
-            fit_here(run, point.history() if point else History(), view)
+            fit_here(run, point.history() if point else History.of(parts.learner.task), view)
         except Exception:
             log.exception("process %d failed", rank)
             raise

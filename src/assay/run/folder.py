@@ -237,6 +237,8 @@ def blank_result(config: TrainConfig, overrides: Sequence[str]) -> dict[str, Any
         "status": "running",
         "error": None,
         "metrics": {},
+        "metric": None,
+        "direction": None,
         "epochs": 0,
         "steps": 0,
         "seconds": {"total": 0.0, "fit": None, "test": None, "epochs": []},

@@ -13,6 +13,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers.logger import Logger
 from rich.console import Console
 from torch import nn
+from torch.utils.data import default_collate
 from torch.utils.flop_counter import FlopCounterMode
 
 from assay.config.components import build
@@ -24,7 +25,8 @@ from assay.run.folder import RunFolder
 from assay.run.process import usable_cores
 from assay.run.resume import ResumePoint
 from assay.run.signals import StopRequest
-from assay.training.classifier import Classifier
+from assay.training.learner import Learner
+from assay.training.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Parts:
     """A run's network, data and callbacks, and what the run must know of them."""
 
     data: DataModule
-    classifier: Classifier
+    learner: Learner
     callbacks: list[Callback]
     threads: int
     data_sha256: str | None
@@ -76,36 +78,43 @@ def build_parts(
     digest = source.prepare()
     data = DataModule(source, config.seed, config.trainer)
     seed_everything(config.seed)
-    shape, classes = source.in_shape, source.num_classes
-    network = cast(nn.Module, build(config.model, "model", in_shape=shape, num_classes=classes))
+    task = cast(Task, build(config.task, "task"))
+    shapes: dict[str, Any] = {"in_shape": source.in_shape, "out_shape": task.out_shape(source)}
+    if source.num_classes is not None:
+        shapes["num_classes"] = source.num_classes
+    network = cast(nn.Module, build(config.model, "model", **shapes))
     optimizer: Any = build(config.optimizer, "optimizer", params=network.parameters())
     steps = data.total_steps
     scheduler: Any = build(config.scheduler, "scheduler", optimizer=optimizer, total_steps=steps)
     clip = config.trainer.gradient_clip_val, config.trainer.gradient_clip_algorithm
-    classifier = Classifier(network, optimizer, scheduler, *clip)
+    learner = Learner(network, task, optimizer, scheduler, *clip)
     nodes = config.callbacks or {}
-    callbacks = [cast(Callback, build(node, f"callbacks.{name}")) for name, node in nodes.items()]
+    best = {"monitor": task.metric, "mode": task.direction}
+    callbacks = [cast(Callback, build(node, f"callbacks.{name}", **best)) for name, node in nodes.items()]
+    flop = source.batch_size * _flop_of_sample(learner, data)
     if threads is None:
-        flop = source.batch_size * _flop_of_sample(network, source)
         threads = choose_threads(config.device, flop, cores or usable_cores() // device.per_node)
     torch.set_num_threads(threads)
     seed_everything(config.seed + rank)  # whatever building drew; processes must not share dropout masks
-    return Parts(data, classifier, callbacks, threads, digest)
+    return Parts(data, learner, callbacks, threads, digest)
 
 
-def _flop_of_sample(network: nn.Module, source: Source) -> float:
-    """Floating-point operations of one sample's forward pass.
+def _flop_of_sample(learner: Learner, data: DataModule) -> float:
+    """Floating-point operations of one sample's forward pass, from two samples that go through to the loss.
 
-    Raises `ValueError`, a bug of the network, where it does not give one logit a class.
+    Raises `ValueError`, a bug of the network, where it gives outputs of another shape than the task needs.
     """
+    features, targets = default_collate([data.split("train")[0]] * 2)
+    network, needed = learner.model, (2, *learner.task.out_shape(data.source))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        logits = network.eval()(torch.zeros(2, *source.in_shape))
+        outputs = network.eval()(features)
     network.train()
-    if tuple(logits.shape) != (2, source.num_classes):
+    if tuple(outputs.shape) != needed:
         raise ValueError(
-            f"{type(network).__name__} gives {tuple(logits.shape)} for two samples; "
-            f"(2, {source.num_classes}) is needed, one logit for each class of the data"
+            f"{type(network).__name__} gives {tuple(outputs.shape)} for two samples; {needed} is needed, "
+            f"{type(learner.task).__name__} of {data.source.name}"
         )
+    learner.task.loss(outputs, targets)
     return counter.get_total_flops() / 2
 
 

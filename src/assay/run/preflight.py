@@ -73,7 +73,7 @@ def bytes_needed(parts: Parts, log_every_n_steps: int) -> int:
 
 def checkpoint_bytes(parts: Parts) -> int:
     """The weights three times, for Adam keeps two numbers for each and few optimizers more, and a margin."""
-    network = parts.classifier.model
+    network = parts.learner.model
     weights = sum(one.numel() * one.element_size() for one in network.parameters())
     buffers = sum(one.numel() * one.element_size() for one in network.buffers())
     return 3 * weights + buffers + OVERHEAD

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 def begin_result(run: Run) -> None:
     """A first `result.json`, and the config as it is now; a resumed run keeps how long it has taken."""
     folder, config, device, source = run.folder, run.config, run.device, run.parts.data.source
+    task = run.parts.learner.task
     before = folder.result
     overrides = before.get("overrides", run.overrides)
     is_new = not (folder.path / "config.yaml").exists()
@@ -34,6 +35,8 @@ def begin_result(run: Run) -> None:
     begun = {
         "seconds": {"total": total, "fit": fitted or None, "test": None, "epochs": []},
         "resumed": before.get("resumed", -1) + 1,
+        "metric": task.metric,  # which decides what is the best
+        "direction": task.direction,
         "device": in_use | {"threads": run.parts.threads},
         "data": {"name": source.name, "sha256": run.parts.data_sha256},
         "checkpoint": before.get("checkpoint", config.ckpt),

@@ -129,7 +129,7 @@ def _built(
     with failures.explained_out_of_memory(config):
         parts = build_parts(config, device, threads=threads, cores=cores)
     if config.ckpt is not None and point is None:
-        load_weights(parts.classifier, checkpoint_file(config.ckpt))
+        load_weights(parts.learner, checkpoint_file(config.ckpt))
     elif "fit" not in config.stages and config.ckpt is None:
         raise UserError(
             f"stages=[{','.join(config.stages)}] needs trained weights\n"
@@ -169,10 +169,11 @@ def _execute(run: Run, began: float) -> None:
 
 
 def _stages(run: Run, view: TensorBoard) -> None:
-    folder, history = run.folder, run.point.history() if run.point else History()
+    folder = run.folder
+    history = run.point.history() if run.point else History.of(run.parts.learner.task)
     if "fit" in run.config.stages:
         history = _fit(run, history, view)
-        load_weights(run.parts.classifier, folder.checkpoints / "best.ckpt")
+        load_weights(run.parts.learner, folder.checkpoints / "best.ckpt")
     for stage in ("validate", "test"):
         if stage in run.config.stages:
             began = time.perf_counter()

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from assay.report import as_text
 from assay.run.parts import Run
 
 
@@ -24,7 +25,7 @@ def introduce(run: Run) -> None:
     _say(run.console, f"run     {run.folder.path}")
     _say(run.console, f"device  {device.accelerator} ({device.name}), {used}")
     _say(run.console, f"data    {source.name}: {sizes}; {steps}, seed {run.config.seed}")
-    run.console.print(model_table(run.parts.classifier.model))
+    run.console.print(model_table(run.parts.learner.model))
 
 
 def _say(console: Console, line: str) -> None:
@@ -53,10 +54,10 @@ def num_parameters(module: nn.Module) -> int:
 def conclude(console: Console, folder: Path, result: Mapping[str, Any], output_dir: Path) -> None:
     """The result, and the commands a person may want next."""
     metrics, seconds = result["metrics"], result["seconds"]
-    if "val/accuracy" in metrics:
-        _say(console, f"validation accuracy {metrics['val/accuracy']:.2%}")
-    if "test/accuracy" in metrics:
-        _say(console, f"[bold]test accuracy {metrics['test/accuracy']:.2%}[/bold]")
+    name = (result["metric"] or "val/loss").removeprefix("val/")
+    for split, said in (("val", f"validation {name} {{}}"), ("test", f"[bold]test {name} {{}}[/bold]")):
+        if f"{split}/{name}" in metrics:
+            _say(console, said.format(as_text(name, metrics[f"{split}/{name}"])))
     rate = result["samples_per_second"]
     speed = f", {rate:,.0f} samples/s in training" if rate else ""
     fitting = f"{seconds['fit']:.1f} s fitting, " if seconds["fit"] else ""

@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from assay.config.redact import redact_text
-from assay.report import Figure, Report, Series, Table, markdown, svg
+from assay.report import Figure, Report, Series, Table, as_text, markdown, svg
 from assay.sweep.grid import label, quoted
 from assay.sweep.job import Entry
 from assay.sweep.leaderboard import METRICS, Leaderboard, Spread
@@ -27,15 +27,6 @@ MOST_GROUPS = 10  # drawn, the best ones: more lines cannot be read
 MOST_BARS = 60
 MOST_KEYS = 6
 Curve = Mapping[int, float]  # by step
-
-
-def as_text(name: str, value: Any) -> str:
-    """Accuracies in percent, losses with four decimals, seconds with one."""
-    if not isinstance(value, float):
-        return "" if value is None else str(value)
-    if name.endswith("accuracy"):
-        return f"{value:.2%}"
-    return f"{value:.1f}" if name.endswith("seconds") else f"{value:.4f}"
 
 
 def _with_interval(name: str, spread: Spread | None) -> str:

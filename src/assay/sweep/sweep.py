@@ -6,34 +6,25 @@ Overrides -> jobs -> pool -> folders -> leaderboard. Nothing is written before a
 import multiprocessing
 import os
 import shlex
-import signal
 import sys
 import time
 import traceback
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from assay.config.load import load
 from assay.config.schema import inside
 from assay.errors import Interrupted, RunFailed, UserError
-from assay.run.folder import RunFolder, record_failure
 from assay.run.signals import stop_requests
 from assay.sweep.clusters import engine_of
 from assay.sweep.console import View, conclude, console_of_sweep, introduce, list_jobs, show
-from assay.sweep.job import DIED, Entry, Job, SweepFolder, opened, plan, read, refuse_any
+from assay.sweep.job import Entry, Job, SweepFolder, plan, refuse_any
 from assay.sweep.leaderboard import Leaderboard, entries_of, leaderboard
-from assay.sweep.pool import Handle, Sweep, problems_of, process
+from assay.sweep.pool import Sweep, problems_of, process
 from assay.sweep.report import files, page
-from assay.sweep.worker import Task
-from assay.training.atomic import WriteError, write_durably
-
-LOOK_SECONDS = 0.3  # between two looks at the folders, if no process ends before
-POLL_SECONDS = 0.02
-TRIES = 2  # of a job whose process dies: what killed it may not have been its own fault
+from assay.sweep.supervisor import Supervisor
+from assay.training.atomic import write_durably
 
 
 def sweep(overrides: Sequence[str]) -> None:
@@ -107,109 +98,6 @@ def _run(sweep: Sweep, entries: Mapping[str, Entry]) -> RunFailed | Interrupted 
         ours.close()
         deriving.join()
     return None
-
-
-@dataclass
-class Supervisor:
-    """One command's part of a sweep."""
-
-    sweep: Sweep
-    entries: Mapping[str, Entry]  # as the folders were at the last look
-    watch: Callable[[Mapping[str, Entry]], None]
-    _handles: dict[str, tuple[Job, Handle]] = field(default_factory=dict[str, tuple[Job, Handle]])
-    _tries: Counter[str] = field(default_factory=Counter[str])
-    _told: set[str] = field(default_factory=set[str])
-    _stopped: bool = False  # no further job begins
-
-    def run(self) -> None:
-        """Until nothing is left to do. Raises `Interrupted` if a signal ended it."""
-        request, jobs = self.sweep.request, self.sweep.plan.jobs
-        failed = {id for id, entry in self.entries.items() if entry.failed}
-        request.ask = self._stop
-        try:
-            while self._start(failed) or self._handles or self._others():
-                until = time.monotonic() + LOOK_SECONDS
-                while not self._note_ended() and time.monotonic() < until:
-                    time.sleep(POLL_SECONDS)
-                self.entries = self.sweep.folder.entries(jobs, self.entries)
-                self.watch(self.entries)
-        finally:
-            request.ask = None
-            for _, handle in self._handles.values():
-                handle.kill()
-        if request.received is not None:
-            raise Interrupted(request.received)
-
-    def _start(self, failed: set[str]) -> bool:
-        """Begin what there is room for; whether any job waits for its turn."""
-        engine = self.sweep.engine
-        waiting = [job for job in self.sweep.plan.jobs if not self._stopped and self._waits(job, failed)]
-        free = (job for job in waiting if not RunFolder(self.entries[job.id].folder).is_locked())
-        chosen = list(islice(free, max(0, engine.at_once - len(self._handles))))
-        handles = engine.start([self._task(job, job.id in failed) for job in chosen])
-        self._handles |= {job.id: (job, handle) for job, handle in zip(chosen, handles, strict=True)}
-        for handle in handles:
-            if self.sweep.request.received is not None:  # it came while they were started
-                handle.stop(self.sweep.request.received)
-        return bool(waiting)
-
-    def _task(self, job: Job, again: bool) -> Task:
-        path, env, engine = self.entries[job.id].folder.absolute(), self.sweep.plan.env, self.sweep.engine
-        return Task(path, job, engine.threads, engine.gpus, again, env, tuple(sys.argv))
-
-    def _waits(self, job: Job, failed: set[str]) -> bool:
-        """Whether it is to begin or to go on; one that failed before this command is run once more."""
-        entry, tries = self.entries[job.id], self._tries[job.id]
-        if job.id in self._handles:
-            return False
-        if entry.failed:
-            return job.config.sweep.retry == "failed" and job.id in failed and not tries
-        return entry.status in ("pending", "interrupted") and tries < TRIES
-
-    def _others(self) -> bool:
-        """Whether another command runs jobs of ours: theirs may come back to us."""
-        running = [one for one in self.entries.values() if one.status == "running" and not self._stopped]
-        for entry in running:
-            if entry.id not in self._told:
-                process = entry.result["process"]
-                who = f"process {process['pid']} on {process['host']}"
-                self.sweep.say(f"{entry.id} is run by another sweep ({who}): waiting for it")
-        self._told |= {entry.id for entry in running}
-        return bool(running)
-
-    def _note_ended(self) -> bool:
-        """Take note of the jobs whose processes have ended; whether there are any."""
-        ended = [(job, how) for job, one in self._handles.values() if (how := one.ended()) is not None]
-        for job, how in ended:
-            del self._handles[job.id]
-            self._note(job, how)
-        return bool(ended)
-
-    def _note(self, job: Job, how: str) -> None:
-        entry = read(job, self.entries[job.id].folder)
-        if RunFolder(entry.folder).is_locked() or (not how and entry.status == "pending"):
-            return  # another command has it
-        self._tries[job.id] += 1
-        if how and (entry.status == "pending" or (entry.error or "").startswith(DIED)):
-            self._record_death(job, entry, how)
-        if entry.failed and job.config.sweep.on_failure == "stop":
-            self._stopped = True
-
-    def _record_death(self, job: Job, entry: Entry, how: str) -> None:
-        signum = self.sweep.request.received
-        if signum is not None and not entry.folder.exists():
-            return  # it had not begun
-        error = f"{DIED}: {how}" if signum is None else f"stopped by {signal.Signals(signum).name}"
-        try:
-            entry.folder.mkdir(parents=True, exist_ok=True)
-            record_failure(opened(entry.folder), job.config, job.overrides, "interrupted", error)
-        except WriteError as unwritten:
-            self.sweep.say(f"{job.name}: {error}; {unwritten}")
-
-    def _stop(self, signum: int) -> None:
-        self._stopped = True
-        for _, handle in self._handles.values():
-            handle.stop(signum)
 
 
 def keep_derived(path: Path, metric: str, direction: str, sweep: Connection) -> None:

@@ -17,25 +17,26 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from assay.errors import Diverged
 from assay.training.atomic import write_durably, write_error
-from assay.training.classifier import Classifier, Executed
+from assay.training.learner import Executed, Learner
+from assay.training.tasks import Direction, Sums, Task
 
 ROW_BYTES = 200
 log = logging.getLogger(__name__)
-COLUMNS = (
-    "epoch",  # finished ones for a row at an epoch's end, so 1 after the first
-    "step",  # optimizer steps done
-    "seconds",  # since training began, pauses left out
-    "train/loss",  # mean over the samples since the last row
-    "train/accuracy",
-    "learning_rate",
-    "train/epoch_loss",  # mean over the samples of the epoch
-    "train/epoch_accuracy",
-    "val/loss",
-    "val/accuracy",
-    "test/loss",
-    "test/accuracy",
-    "samples_per_second",
-)
+
+
+def columns(task: Task) -> tuple[str, ...]:
+    """Those of `metrics.csv`; values are means over the samples since the last row, or of the epoch."""
+    measured = ("loss", *task.directions)
+    return (
+        "epoch",  # finished ones for a row at an epoch's end, so 1 after the first
+        "step",  # optimizer steps done
+        "seconds",  # since training began, pauses left out
+        *(f"train/{name}" for name in measured),
+        "learning_rate",
+        *(f"train/epoch_{name}" for name in measured),
+        *(f"{split}/{name}" for split in ("val", "test") for name in measured),
+        "samples_per_second",
+    )
 
 
 class MetricsFile:
@@ -44,10 +45,12 @@ class MetricsFile:
     A value of a new name adds a column; the rows before it have nothing there.
     """
 
-    def __init__(self, path: Path, keep_rows: int = 0) -> None:
+    def __init__(self, path: Path, columns: Sequence[str], keep_rows: int = 0) -> None:
         """Go on after `keep_rows` rows; those written after the checkpoint that is resumed are dropped."""
         self.path = path
-        columns, kept = _whole_rows(path, keep_rows) if keep_rows else (COLUMNS, [])
+        kept: list[str] = []
+        if keep_rows:
+            columns, kept = _whole_rows(path, columns, keep_rows)
         if len(kept) < keep_rows:
             log.warning("%s has lost rows: %d are there of %d", path, len(kept), keep_rows)
         self._begin(columns, kept)
@@ -64,7 +67,7 @@ class MetricsFile:
         """Raises `WriteError`; half a row is dropped when the run is resumed."""
         if new := [name for name in row if name not in self.columns]:
             self._file.close()
-            _, rows = _whole_rows(self.path)
+            _, rows = _whole_rows(self.path, self.columns)
             self._begin([*self.columns, *new], [f"{one}{',' * len(new)}" for one in rows])
         try:
             # `repr` is the shortest text that gives the same float back
@@ -84,57 +87,48 @@ class MetricsFile:
             log.warning("%s: %s", self.path, error)
 
 
-def _whole_rows(path: Path, count: int | None = None) -> tuple[Sequence[str], list[str]]:
-    """The columns, and the first `count` rows or all, up to one that was damaged or never finished."""
+def _whole_rows(
+    path: Path, least: Sequence[str], count: int | None = None
+) -> tuple[Sequence[str], list[str]]:
+    """The columns, `least` or more, and the first `count` rows or all, up to one that was damaged."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
     header = next(csv.reader(lines[:1]), [])
-    columns = header if tuple(header[: len(COLUMNS)]) == COLUMNS else COLUMNS
+    columns = header if header[: len(least)] == list(least) else least
     rows = lines[1:] if count is None else lines[1 : count + 1]
     return columns, list(takewhile(lambda row: row.count(",") == len(columns) - 1, rows))
-
-
-@dataclass
-class Mean:
-    """A running mean of loss and accuracy over samples, in double precision and in step order."""
-
-    loss: float = 0.0
-    correct: int = 0
-    samples: int = 0
-
-    def add(self, loss: float, correct: int, samples: int) -> None:
-        self.loss += loss * samples
-        self.correct += correct
-        self.samples += samples
-
-    def metrics(self, prefix: str) -> dict[str, float]:
-        return {f"{prefix}loss": self.loss / self.samples, f"{prefix}accuracy": self.correct / self.samples}
 
 
 @dataclass
 class History:
     """What has been measured so far, and which epoch was the best; all of it is kept in checkpoints."""
 
+    metric: str  # that decides which is the best
+    direction: Direction
     rows: int = 0
     samples: int = 0
     seconds: float = 0.0
-    window: Mean = field(default_factory=Mean)
-    epoch: Mean = field(default_factory=Mean)
+    window: Sums = field(default_factory=Sums)
+    epoch: Sums = field(default_factory=Sums)
     epoch_seconds: list[float] = field(default_factory=list)  # of training, without validation
     this_epoch_seconds: float = 0.0
     last: dict[str, float] = field(default_factory=dict)  # metrics at the end of the last epoch
     best: dict[str, float] = field(default_factory=dict)  # those of the best checkpoint, with epoch and step
 
-    def best_epoch(self) -> dict[str, float]:
-        """Of the highest validation accuracy, the earliest of equals; without validation the last one."""
-        accuracy, highest = self.last.get("val/accuracy"), self.best.get("val/accuracy")
-        if highest is None or (accuracy is not None and accuracy > highest):
-            return dict(self.last)
-        return self.best
+    @classmethod
+    def of(cls, task: Task) -> "History":
+        return cls(task.metric, task.direction)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "History":
-        means: dict[str, Any] = {name: Mean(**state[name]) for name in ("window", "epoch")}
-        return cls(**(state | means))
+        sums: dict[str, Any] = {name: Sums(**state[name]) for name in ("window", "epoch")}
+        return cls(**(state | sums))
+
+    def best_epoch(self) -> dict[str, float]:
+        """The earliest of those with the best value; without validation the last one."""
+        new, best = self.last.get(self.metric), self.best.get(self.metric, math.nan)
+        if math.isnan(best) or (new is not None and (new > best if self.direction == "max" else new < best)):
+            return dict(self.last)
+        return self.best
 
 
 @final
@@ -144,8 +138,10 @@ class Recorder(Callback):
     Raises `Diverged` in the call in which the loss stopped being finite.
     """
 
-    def __init__(self, path: Path, log_every_n_steps: int, history: History) -> None:
+    def __init__(self, path: Path, task: Task, log_every_n_steps: int, history: History) -> None:
         self.path = path
+        self.task = task
+        self.columns = columns(task)
         self.log_every_n_steps = log_every_n_steps
         self.history = history  # the run's, or that of the checkpoint that it goes on from
         self.recent_loss = math.nan  # for the progress bar
@@ -160,7 +156,7 @@ class Recorder(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
-            self._file = MetricsFile(self.path, keep_rows=self.history.rows)
+            self._file = MetricsFile(self.path, self.columns, keep_rows=self.history.rows)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._clock = time.perf_counter()
@@ -169,7 +165,7 @@ class Recorder(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         executed = cast(Executed, outputs)
-        losses, correct, counts = _over_processes(trainer, executed)
+        losses, values, counts = _over_processes(trainer, executed)
         now = time.perf_counter()
         self.history.seconds += now - self._clock
         self.history.this_epoch_seconds += now - self._clock
@@ -177,12 +173,12 @@ class Recorder(Callback):
         step = trainer.global_step - len(losses)
         # private: the x axis of Lightning's own callbacks, which would count calls; Lightning adds the one
         trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step - 1  # pyright: ignore[reportPrivateUsage]
-        for loss, hits, count, rate in zip(losses, correct, counts, executed["learning_rates"], strict=True):
+        for loss, sums, count, rate in zip(losses, values, counts, executed["learning_rates"], strict=True):
             step += 1
             if not math.isfinite(loss):
-                raise diverged("the training loss", loss, step, rate, cast(Classifier, pl_module).clip_val)
-            self.history.window.add(loss, hits, count)
-            self.history.epoch.add(loss, hits, count)
+                raise diverged("the training loss", loss, step, rate, cast(Learner, pl_module).clip_val)
+            self.history.window.add(loss, sums, count)
+            self.history.epoch.add(loss, sums, count)
             if step % self.log_every_n_steps == 0:
                 self._window_row(trainer, step, rate)
         if losses:
@@ -190,7 +186,7 @@ class Recorder(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Callbacks may monitor what is logged here; it is the same in every process already."""
-        self._validated = evaluation(trainer, cast(Classifier, pl_module), "val")
+        self._validated = evaluation(trainer, cast(Learner, pl_module), "val")
         pl_module.log_dict(self._validated, logger=False, sync_dist=trainer.world_size > 1)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -205,24 +201,24 @@ class Recorder(Callback):
         loss = validated.get("val/loss", 0.0)
         if not math.isfinite(loss):
             rate = trainer.optimizers[0].param_groups[0]["lr"]
-            raise diverged("the validation loss", loss, step, rate, cast(Classifier, pl_module).clip_val)
-        trained = history.epoch.metrics("train/epoch_")
+            raise diverged("the validation loss", loss, step, rate, cast(Learner, pl_module).clip_val)
+        trained = history.epoch.metrics(self.task, "train/epoch_")
         rate = history.epoch.samples / history.this_epoch_seconds
         logged = {
-            name: float(value) for name, value in trainer.callback_metrics.items() if name not in COLUMNS
+            name: float(value) for name, value in trainer.callback_metrics.items() if name not in self.columns
         }
         self._row(trainer, step, trained | validated | logged | {"samples_per_second": rate})
         history.last = {
             "epoch": trainer.current_epoch + 1,
             "step": step,
-            **history.epoch.metrics("train/"),
+            **history.epoch.metrics(self.task, "train/"),
             **validated,
             **{name: value for name, value in logged.items() if math.isfinite(value)},
         }
         history.samples += history.epoch.samples
         history.epoch_seconds.append(history.this_epoch_seconds)
         history.this_epoch_seconds = 0.0
-        history.epoch = Mean()
+        history.epoch = Sums()
         self._clock = time.perf_counter()
 
     def close(self) -> None:
@@ -230,8 +226,8 @@ class Recorder(Callback):
             self._file.close()
 
     def _window_row(self, trainer: Trainer, step: int, learning_rate: float) -> None:
-        self._row(trainer, step, {**self.history.window.metrics("train/"), "learning_rate": learning_rate})
-        self.history.window = Mean()
+        self._row(trainer, step, {**self.history.window.metrics(self.task, "train/"), "learning_rate": learning_rate})
+        self.history.window = Sums()
 
     def _row(self, trainer: Trainer, step: int, values: dict[str, float]) -> None:
         self.history.rows += 1
@@ -239,34 +235,44 @@ class Recorder(Callback):
             return
         epoch = trainer.current_epoch + ("samples_per_second" in values)
         self._file.append({"epoch": epoch, "step": step, "seconds": self.history.seconds, **values})
-        ours = {name: value for name, value in values.items() if name in COLUMNS}  # Lightning logs the others
+        ours = {name: value for name, value in values.items() if name in self.columns}  # Lightning logs the others
         for logger in trainer.loggers:
             logger.log_metrics(ours, step=step)
 
 
-def evaluation(trainer: Trainer, module: Classifier, split: str) -> dict[str, float]:
-    """Loss and accuracy of the pass over a split that just ended, over all processes; empty for no samples.
+def evaluation(trainer: Trainer, module: Learner, split: str) -> dict[str, float]:
+    """Loss and metrics of the pass over a split that just ended, over all processes; empty for no samples.
 
     The module's sums are taken: it begins anew.
     """
-    sums, module.evaluated = module.evaluated, torch.zeros_like(module.evaluated)
+    sums, module.evaluated = module.evaluated, Sums()
     if trainer.world_size > 1:
-        device = trainer.strategy.root_device
-        sums = cast(torch.Tensor, trainer.strategy.reduce(sums.to(device), reduce_op="sum")).cpu()
-    loss, correct, samples = sums.tolist()
-    return {f"{split}/loss": loss / samples, f"{split}/accuracy": correct / samples} if samples else {}
+        each = torch.tensor([sums.loss, *sums.values.values(), sums.samples], dtype=torch.float64)
+        reduced = trainer.strategy.reduce(each.to(trainer.strategy.root_device), reduce_op="sum")
+        loss, *values, samples = cast(torch.Tensor, reduced).tolist()
+        sums = Sums(loss, dict(zip(sums.values, values, strict=True)), int(samples))
+    return sums.metrics(module.task, f"{split}/") if sums.samples else {}
 
 
-def _over_processes(trainer: Trainer, executed: Executed) -> tuple[list[float], list[int], list[int]]:
-    """Mean loss, correct and seen samples of each step, over all processes; the one read from the device."""
-    losses, correct, counts = executed["losses"], executed["correct"], executed["counts"]
-    if trainer.world_size == 1 or not counts:
-        return losses.tolist(), correct.tolist(), counts
-    counted = 1.0 if executed["weight"] else 0.0  # a sample of weight 0 only keeps the processes in step
-    count = torch.tensor(counts, device=losses.device) * counted
-    sums = torch.stack([losses * executed["weight"] / trainer.world_size, correct * counted, count])
-    sums = cast(torch.Tensor, trainer.strategy.reduce(sums.double(), reduce_op="sum"))
-    return sums[0].tolist(), [int(n) for n in sums[1].tolist()], [int(n) for n in sums[2].tolist()]
+def _over_processes(
+    trainer: Trainer, executed: Executed
+) -> tuple[list[float], list[dict[str, float]], list[int]]:
+    """Mean loss, sums of values and seen samples of each step, over all processes; the one read of the device."""
+    losses, counts, names = executed["losses"], executed["counts"], list(executed["values"])
+    if not counts:
+        return [], [], []
+    rows = torch.stack([losses, *executed["values"].values()])
+    if trainer.world_size > 1:
+        counted = 1.0 if executed["weight"] else 0.0  # a sample of weight 0 only keeps the processes in step
+        count = torch.tensor(counts, device=losses.device)
+        rows[0] *= executed["weight"] / trainer.world_size
+        rows[1:] *= counted
+        rows = torch.cat([rows, (count * counted)[None]])
+        *rows, seen = cast(torch.Tensor, trainer.strategy.reduce(rows, reduce_op="sum"))
+        counts = [int(n) for n in seen.tolist()]
+    losses, *values = [row.tolist() for row in rows]
+    each = [{name: sums[at] for name, sums in zip(names, values, strict=True)} for at in range(len(losses))]
+    return losses, each, counts
 
 
 def diverged(what: str, value: float, step: int, learning_rate: float, clip_val: float | None) -> Diverged:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from assay.data.module import DataModule
+from assay.report import as_text
 from assay.training.history import Recorder
 
 REFRESH_SECONDS = 0.5  # drawing costs milliseconds; no thread draws, because it would take time from a step
@@ -67,8 +68,8 @@ class ProgressLine(Callback):
         history, last = self.recorder.history, self.recorder.history.last
         said = f"epoch {trainer.current_epoch + 1}/{self.data.max_epochs}  step {trainer.global_step:,}"
         said += f"  train loss {last['train/loss']:.4f}"
-        if "val/loss" in last:
-            said += f"  val loss {last['val/loss']:.4f}  val accuracy {last['val/accuracy']:.2%}"
+        for name in ("val/loss", history.metric):
+            said += f"  {name.replace('/', ' ')} {as_text(name, last[name])}" if name in last else ""
         said += f"  {history.epoch_seconds[-1]:.2f} s"
         self.console.print(said, highlight=False, soft_wrap=True)
 

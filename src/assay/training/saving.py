@@ -17,7 +17,7 @@ from assay.config.redact import redact
 from assay.data.module import DataModule
 from assay.errors import Interrupted
 from assay.training.checkpoint import copy_checkpoint, save_checkpoint
-from assay.training.classifier import Classifier, Executed
+from assay.training.learner import Executed, Learner
 from assay.training.history import Recorder, diverged
 from assay.training.state import at_epoch_start, epoch_and_batch, rng_of_all, rng_of_this, set_rng_state
 
@@ -55,7 +55,7 @@ class DurableIO(CheckpointIO):
 class Checkpoints(Checkpoint):
     """Keeps `last.ckpt` and `best.ckpt`: at each epoch's end, every so often inside one, and at a signal.
 
-    The best is that of the highest validation accuracy, the earliest of equals.
+    The best is that of the best value of the task's first metric, the earliest of equals.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class Checkpoints(Checkpoint):
         return _agreed(trainer, time.monotonic() - self._saved_at >= self.every_seconds)
 
     def _asked(self, trainer: Trainer, module: LightningModule) -> bool:
-        return _agreed(trainer, cast(Classifier, module).stop_requested)
+        return _agreed(trainer, cast(Learner, module).stop_requested)
 
 
 def _data_of(trainer: Trainer) -> DataModule:

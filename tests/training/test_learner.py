@@ -11,7 +11,7 @@ from torch import nn
 from assay.data.order import epoch_order
 from assay.run.device import resolve
 from assay.run.parts import build_parts
-from assay.training.classifier import Classifier
+from assay.training.learner import Learner
 from tests.runs import SHORT, checkpoint, config, result, train
 
 
@@ -21,8 +21,8 @@ def test_the_weights_are_those_of_a_bare_loop(tmp_path: Path, optimizer: str) ->
     trained = checkpoint(train(tmp_path, *words))["state_dict"]
 
     parts = build_parts(config(*SHORT, *words), resolve(config(*SHORT).device))
-    model, criterion = parts.classifier.model, nn.CrossEntropyLoss()
-    step = parts.classifier.optimizer
+    model, criterion = parts.learner.model, nn.CrossEntropyLoss()
+    step = parts.learner.optimizer
     split: Any = parts.data.split("train")
     images, labels = split.tensors
     for epoch in range(2):
@@ -44,11 +44,11 @@ def test_a_checkpoint_is_plain_data(tmp_path: Path) -> None:
 def test_evaluation_is_over_every_sample_once(tmp_path: Path) -> None:
     folder = train(tmp_path, "trainer.limit_test_batches=null", "model.width=8")
     parts = build_parts(config("model.width=8"), resolve(config("device=cpu").device))
-    parts.classifier.load_state_dict(checkpoint(folder, "best")["state_dict"])
+    parts.learner.load_state_dict(checkpoint(folder, "best")["state_dict"])
     split: Any = parts.data.split("test")
     images, labels = split.tensors
     with torch.no_grad():
-        logits = parts.classifier.model.eval()(images)
+        logits = parts.learner.model.eval()(images)
     metrics = result(folder)["metrics"]
     assert metrics["test/accuracy"] == (logits.argmax(1) == labels).sum().item() / 10_000
     loss = nn.functional.cross_entropy(logits.double(), labels).item()
@@ -69,7 +69,7 @@ def test_clipping_unscales_gradients_once(world_size: int) -> None:
         (plain, None, lambda loss: loss.backward()),
     ):
         optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-        module = Classifier(model, optimizer, None, gradient_clip_val=0.1)
+        module = Learner(model, optimizer, None, gradient_clip_val=0.1)
         module.trainer, module.scaler, module.manual_backward = trainer, kind, backward
         module.backward_of(weight=1.0)(model(features).sum())
         assert module.step() == 0.5

@@ -11,29 +11,31 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from assay.data.batches import Execution
+from assay.training.tasks import Sums, Task
 
 
 class Executed(TypedDict):
     """What one call of the training step leaves, still on the device; one value a step."""
 
     losses: Tensor  # (steps,)
-    correct: Tensor  # (steps,) correctly classified samples
+    values: dict[str, Tensor]  # the task's, summed over the samples of each step, (steps,)
     counts: list[int]  # samples of each batch
     learning_rates: list[float]
     weight: float
 
 
 @final
-class Classifier(LightningModule):
-    """Trains a network that turns features into logits, with cross-entropy.
+class Learner(LightningModule):
+    """Trains a network for a task.
 
-    The scheduler is stepped once an optimizer step. Evaluation leaves `evaluated`: sums over the samples seen
-    of (loss, correct, samples), until someone takes them.
+    The scheduler is stepped once an optimizer step. Evaluation adds what it measures to `evaluated`, until
+    someone takes it.
     """
 
     def __init__(
         self,
         model: nn.Module,
+        task: Task,
         optimizer: Optimizer,
         scheduler: LRScheduler | None,
         gradient_clip_val: float | None = None,
@@ -42,15 +44,15 @@ class Classifier(LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.model = model
-        self.criterion = nn.CrossEntropyLoss()
+        self.task = task
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.clip_val = gradient_clip_val
         self.clip_algorithm = gradient_clip_algorithm
         self.scaler: torch.amp.GradScaler | None = None  # of 16-mixed
         self.stop_requested = False  # set by a signal; honoured before the next batch
-        self.evaluated = torch.zeros(3, dtype=torch.float64)
-        self.tested: list[tuple[Tensor, Tensor]] = []  # logits and labels of the test
+        self.evaluated = Sums()
+        self.tested: list[tuple[Tensor, Tensor]] = []  # outputs and targets of the test
 
     def forward(self, features: Tensor) -> Tensor:
         return self.model(features)
@@ -63,30 +65,31 @@ class Classifier(LightningModule):
 
     def training_step(self, batches: Execution, batch_idx: int) -> Executed:
         """The standard cycle over many batches; losses stay tensors until the call is over."""
-        model, criterion, optimizer = self.model, self.criterion, self.optimizer
+        model, task, optimizer = self.model, self.task, self.optimizer
         # only the plugin of 16-mixed has a scaler; Lightning has no other way to it in manual optimization
         self.scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         backward = self.backward_of(batches.weight)
         losses: list[Tensor] = []
-        outputs: list[Tensor] = []
-        targets: list[Tensor] = []
+        all_outputs: list[Tensor] = []
+        all_targets: list[Tensor] = []
         learning_rates: list[float] = []
-        for features, labels in batches:
-            logits = model(features)  # forward
-            loss = criterion(logits, labels)  # loss
+        for features, targets in batches:
+            outputs = model(features)  # forward
+            loss = task.loss(outputs, targets)  # loss
             backward(loss)  # backward
             learning_rates.append(self.step())  # step
             optimizer.zero_grad()  # zero grad
             losses.append(loss.detach())
-            outputs.append(logits.detach())
-            targets.append(labels)
+            all_outputs.append(outputs.detach())
+            all_targets.append(targets)
             if self.stop_requested:
                 break
         self._count(len(losses))
+        counts = [len(targets) for targets in all_targets]
         return Executed(
-            losses=torch.stack(losses) if losses else torch.empty(0),
-            correct=_correct(outputs, targets) if losses else torch.empty(0),
-            counts=[len(labels) for labels in targets],
+            losses=_precise(torch.stack(losses)) if losses else torch.empty(0),
+            values=self._values(torch.cat(all_outputs), torch.cat(all_targets), counts) if losses else {},
+            counts=counts,
             learning_rates=learning_rates,
             weight=batches.weight,
         )
@@ -131,24 +134,36 @@ class Classifier(LightningModule):
         progress.total.ready += steps
         progress.total.completed += steps
 
+    @torch.no_grad()
+    def _values(self, outputs: Tensor, targets: Tensor, counts: list[int]) -> dict[str, Tensor]:
+        """The task's values, summed over the samples of each batch; a sum a step would cost more than both."""
+        ends = torch.tensor(counts).cumsum(0).to(outputs.device) - 1
+        sums = {
+            name: _precise(each).cumsum(0)[ends]
+            for name, each in self.task.values(_wide(outputs), _wide(targets)).items()
+        }
+        return {name: torch.cat([sum[:1], sum.diff()]) for name, sum in sums.items()}
+
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self._evaluate(*batch)
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        logits = self._evaluate(*batch)
-        self.tested.append((logits.float().cpu(), batch[1].cpu()))
+        outputs = self._evaluate(*batch)
+        self.tested.append((outputs.cpu(), batch[1].cpu()))
 
-    def _evaluate(self, features: Tensor, labels: Tensor) -> Tensor:
-        logits = self.model(features)
-        loss = nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
-        correct = (logits.argmax(1) == labels).sum()
-        self.evaluated += torch.tensor([loss.item(), correct.item(), len(labels)], dtype=torch.float64)
-        return logits
+    def _evaluate(self, features: Tensor, targets: Tensor) -> Tensor:
+        outputs, targets = _wide(self.model(features)), _wide(targets)
+        values = self.task.values(outputs, targets)
+        sums = {name: _precise(each).sum().item() for name, each in values.items()}
+        self.evaluated.add(self.task.loss(outputs, targets).item(), sums, len(targets))
+        return outputs
 
 
-def _correct(outputs: list[Tensor], targets: list[Tensor]) -> Tensor:
-    """Correctly classified samples of each batch; one sum a step would cost more than the arithmetic."""
-    hits = torch.cat(outputs).argmax(1) == torch.cat(targets)
-    ends = torch.tensor([len(labels) for labels in targets]).cumsum(0).to(hits.device) - 1
-    seen = hits.cumsum(0)[ends]
-    return torch.cat([seen[:1], seen.diff()])
+def _wide(numbers: Tensor) -> Tensor:
+    """Half formats as float32: what is averaged over many samples would lose its last digits."""
+    return numbers.float() if numbers.dtype in (torch.bfloat16, torch.float16) else numbers
+
+
+def _precise(values: Tensor) -> Tensor:
+    """In double precision, where the device has it."""
+    return values.to(torch.float32 if values.device.type == "mps" else torch.float64)
