@@ -69,10 +69,12 @@ def exit_code(command: Callable[[], None]) -> int:
     except RunFailed as error:
         print(error, file=sys.stderr)
         return 1
-    except (Interrupted, KeyboardInterrupt) as stop:
-        signum = stop.signum if isinstance(stop, Interrupted) else signal.SIGINT
-        print(f"stopped by {signal.Signals(signum).name}", file=sys.stderr)
-        return 128 + signum
+    except KeyboardInterrupt:
+        print("stopped by SIGINT before anything began: nothing was written", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return 128 + stop.signum
     return 0
 
 
@@ -91,20 +93,24 @@ def _train(words: Sequence[str]) -> None:
 
         sweep(overrides)
     else:
+        _run(overrides)
+
+
+def _run(overrides: Sequence[str]) -> None:
+    from assay.report import waiting
+
+    with waiting("starting: torch and Lightning take some seconds"):
         from assay.config.load import load
         from assay.config.messages import InvalidConfig
 
         loaded = load("train", overrides, _find)
         os.environ.update(loaded.composed.environment)  # before torch reads it
-        from rich.console import Console
+        from assay.run.run import run
 
-        with Console(stderr=True).status("starting: torch and Lightning take some seconds"):
-            from assay.run.run import run
-
-        try:
-            run(loaded.config, overrides)
-        except InvalidConfig as error:  # of a component: only now is its class looked at
-            raise loaded.placed(error.problems) from error
+    try:
+        run(loaded.config, overrides)
+    except InvalidConfig as error:  # of a component: only now is its class looked at
+        raise loaded.placed(error.problems) from error
 
 
 def _find(resume: str | None, ckpt: str | None, output_dir: str) -> Path | None:

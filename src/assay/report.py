@@ -9,7 +9,9 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
+from rich.spinner import Spinner
 from rich.table import Table as Grid
 
 if TYPE_CHECKING:
@@ -120,7 +124,13 @@ def grid(table: Table, width: int) -> Grid:
     its blanks, the last column first; a name that is too long even so loses its middle, a number nothing.
     """
     table, widths = _fitted(table, width)
-    result = Grid(title=escape(table.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    result = Grid(
+        title=escape(table.title),
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for i, name in enumerate(table.columns):
         justify = "right" if _is_numeric(table, i) else "left"
         heading = name if cell_len(name) <= widths[i] or " " in name else name.rpartition(".")[2]  # of a key
@@ -168,6 +178,29 @@ def cut(text: str, width: int) -> str:
         return f"{word[: kept - kept // 2]}…{word[len(word) - kept // 2 :]}" if len(word) > width else word
 
     return " ".join(map(word, text.split(" ")))
+
+
+def on_a_line(parts: Sequence[tuple[int, str]], width: int, between: str = "  ") -> list[str]:
+    """Each part's text if there is room for it, those of the least rank first, else nothing."""
+    kept, left = [""] * len(parts), width + len(between)
+    for i in sorted(range(len(parts)), key=lambda i: parts[i][0]):
+        text = parts[i][1]
+        if text and cell_len(text) + len(between) <= left:
+            kept[i], left = text, left - cell_len(text) - len(between)
+    return kept
+
+
+def screen() -> Console:
+    """Standard output with a terminal's own width; in a file, wide enough for a table."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+
+
+@contextmanager
+def waiting(text: str) -> Generator[None]:
+    """Say on a terminal what takes its time inside the block; it leaves nothing behind."""
+    console, both = Console(stderr=True), sys.stdout.isatty()  # what else is printed goes above it
+    with Live(Spinner("dots", text), console=console, transient=True, redirect_stdout=both):
+        yield
 
 
 def markdown(report: Report, heading: str) -> str:

@@ -13,6 +13,8 @@ from rich.console import Console
 from assay.config.load import check_components
 from assay.config.schema import TrainConfig
 from assay.errors import Interrupted, RunFailed, UserError
+from assay.report import screen as terminal
+from assay.report import waiting
 from assay.run import failures, screen
 from assay.run.device import Device, launched, resolve
 from assay.run.earlier import checkpoint_file, requeued, resumable
@@ -40,7 +42,7 @@ def run(config: TrainConfig, overrides: Sequence[str]) -> None:
         if launch is not None and launch.rank > 0:
             return fit_as_told(launch.rank, request)
         try:
-            _run(config, overrides, Console(), request)
+            _run(config, overrides, terminal(), request)
         finally:
             if launch is not None:  # the others wait for a word until there is one
                 tell_others(None)
@@ -112,6 +114,9 @@ def _bugs_recorded(
         yield
     except (UserError, RunFailed):
         raise
+    except Interrupted:
+        print("stopped before it began: nothing was written", file=sys.stderr)
+        raise
     except Exception as error:
         failed = folder()
         with failures.logs_to(failed.log):
@@ -126,7 +131,7 @@ def _built(
     """Device and parts, checked; raises `UserError` before anything is written."""
     check_components(config)
     device = resolve(config.device)
-    with failures.explained_out_of_memory(config):
+    with failures.explained_out_of_memory(config), waiting("reading the data, building the model"):
         parts = build_parts(config, device, threads=threads, cores=cores)
     if config.ckpt is not None and point is None:
         load_weights(parts.learner, checkpoint_file(config.ckpt))
@@ -163,7 +168,7 @@ def _execute(run: Run, began: float) -> None:
             with failures.explained_out_of_memory(run.config):
                 _stages(run, view)
     except Interrupted:
-        print(f"interrupted; to go on: {screen.resume_command(folder.path)}", file=sys.stderr)
+        print(screen.kept(folder), file=sys.stderr)
         raise
     screen.conclude(run.console, folder.path, folder.result, Path(run.config.output_dir))
 

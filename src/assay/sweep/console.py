@@ -2,7 +2,6 @@
 
 import shlex
 import statistics
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +10,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from assay.report import WIDTH, Table, as_text, grid
+from assay.report import Table, as_text, grid, screen
 from assay.run.provenance import git_state
 from assay.sweep.grid import label, swept_keys
 from assay.sweep.job import Entry
@@ -23,9 +22,7 @@ MOST_LINES = 12  # of the live block: the running jobs, then the latest to end
 MOST_ROWS = 60  # of the leaderboard; the files have them all
 
 
-def console_of_sweep() -> Console:
-    """A terminal's own width; in a file, wide enough for a table."""
-    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False, soft_wrap=False)
+console_of_sweep = screen
 
 
 def list_jobs(sweep: Sweep, entries: Sequence[Entry]) -> None:
