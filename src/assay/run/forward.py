@@ -1,7 +1,7 @@
 """Two samples through network and loss before training: what it costs, what it gives, and where it fails."""
 
 import inspect
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,9 @@ from torch.utils.data import default_collate
 from torch.utils.flop_counter import FlopCounterMode
 
 from assay.data.module import DataModule
+from assay.data.source import Source
+from assay.errors import UserError
+from assay.run.failures import is_out_of_memory
 from assay.training.learner import Learner
 from assay.training.tasks import Task
 
@@ -26,30 +29,40 @@ class Forward:
     shapes: Mapping[str, tuple[int, ...]]
 
 
-def forward(learner: Learner, data: DataModule) -> Forward:
-    """What the pass shows.
+def forward(learner: Learner, data: DataModule, typed: Sequence[str] = ()) -> Forward:
+    """What the pass shows; `typed` are the shapes of the network that the config says and not the data.
 
-    Raises what the network or the task raises, with a note of what came in where; `ValueError`, a bug of
-    theirs, where outputs, loss or values have another shape than the task needs.
+    Raises what a person's network or task raises, with a note of what came in where; `ValueError`, a bug of
+    theirs, where outputs, loss or values have another shape than is needed. Where a shape was typed, or the
+    network is torch's own, the values of the config do not fit: that is a `UserError`.
     """
     features, targets = default_collate([data.split("train")[0]] * SAMPLES)
-    network, task, shapes = learner.model, learner.task, dict[str, tuple[int, ...]]()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter, _watched(network, shapes):
-        outputs = network.eval()(features)
+    network, shapes = learner.model, dict[str, tuple[int, ...]]()
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter, _watched(network, shapes):
+            outputs = network.eval()(features)
+        _check_outputs(learner, data.source, outputs)
+    except (TypeError, ValueError, RuntimeError) as error:
+        is_torchs = type(network).__module__.startswith("torch.")
+        if is_out_of_memory(error) or not (typed or is_torchs):
+            raise
+        keys = ", ".join(f"model.{key}" for key in typed) or "model"
+        notes = [note for note in getattr(error, "__notes__", []) if not note.startswith("at ")]
+        raise UserError("\n  ".join([f"{keys} does not fit {data.source.name}: {error}", *notes])) from error
     network.train()
-    needed = (SAMPLES, *task.out_shape(data.source))
-    if not isinstance(outputs, Tensor) or tuple(outputs.shape) != needed:
-        gives = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
-        classes = data.source.num_classes
-        why = (
-            f"one logit for each of {classes} classes"
-            if needed == (SAMPLES, classes)
-            else "as the targets are"
-        )
-        what = f"{type(network).__name__} gives {gives} for {SAMPLES} samples of {data.source.name}"
-        raise _bug(f"{what}; {needed} is needed, {why}", network)
-    _check_task(task, outputs, targets)
+    _check_task(learner.task, outputs, targets)
     return Forward(counter.get_total_flops() / SAMPLES, shapes)
+
+
+def _check_outputs(learner: Learner, source: Source, outputs: Any) -> None:
+    needed, is_tensor = (SAMPLES, *learner.task.out_shape(source)), isinstance(outputs, Tensor)
+    if is_tensor and tuple(outputs.shape) == needed:
+        return
+    gives = tuple(outputs.shape) if is_tensor else f"a {type(outputs).__name__}"
+    what = f"{type(learner.model).__name__} gives {gives} for {SAMPLES} samples of {source.name}"
+    classes = needed == (SAMPLES, source.num_classes)
+    why = f", one logit for each of {source.num_classes} classes" if classes else ""
+    raise _bug(f"{what}; {needed} is needed{why}", learner.model)
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def build_parts(
     nodes = config.callbacks or {}
     best = {"monitor": task.metric, "mode": task.direction}
     callbacks = [cast(Callback, build(node, f"callbacks.{name}", **best)) for name, node in nodes.items()]
-    seen = forward(learner, data)
+    seen = forward(learner, data, typed=[key for key in shapes if config.model.get(key) is not None])
     if threads is None:
         flop = source.batch_size * seen.flop
         threads = choose_threads(config.device, flop, cores or usable_cores() // device.per_node)

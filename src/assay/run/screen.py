@@ -36,9 +36,9 @@ def _say(console: Console, line: str) -> None:
 
 def _tell(console: Console, name: str, text: str) -> None:
     """A sentence after its name; on a terminal it goes on beneath itself, and no word is broken."""
-    width, begin = console.width if console.is_terminal else len(text) + 8, f"{name:<8}"
-    print_as_is = {"break_long_words": False, "break_on_hyphens": False}
-    _say(console, textwrap.fill(text, width, initial_indent=begin, subsequent_indent=" " * 8, **print_as_is))
+    width = console.width if console.is_terminal else len(text) + 8
+    lines = textwrap.wrap(text, width - 8, break_long_words=False, break_on_hyphens=False)
+    _say(console, textwrap.indent("\n".join(lines), " " * 8).replace(" " * 8, f"{name:<8}", 1))
 
 
 def model_table(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> Table:
