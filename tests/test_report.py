@@ -128,3 +128,22 @@ def test_without_room_for_its_words_a_table_still_ends_at_the_edge() -> None:
     many = Table("", tuple(f"trainer.some_key_{i}" for i in range(5)), (("0.001",) * 5,))
     assert max(map(len, lines_of(many, 60))) <= 60
     assert lines_of(many, 60)[2].split() == ["0.001"] * 5
+
+
+def test_a_table_without_rows_is_nothing() -> None:
+    assert lines_of(Table("", ("a", "b"), (), spare=("b",)), 60) == []
+
+
+def test_parts_of_a_line_go_by_their_rank() -> None:
+    parts = [(0, "epoch 2/5"), (2, "step 31/860"), (1, "0:12 left"), (3, "loss 0.1")]
+    assert report.on_a_line(parts, 80) == [text for _, text in parts]
+    assert report.on_a_line(parts, 40) == ["epoch 2/5", "step 31/860", "0:12 left", ""]
+    assert report.on_a_line(parts, 20) == ["epoch 2/5", "", "0:12 left", ""]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(9.53, "9.5 s"), (75.0, "75 s"), (720.0, "12 min"), (3 * 3600.0, "3 h"), (10 * 86400.0, "10 d")],
+)
+def test_durations(value: float, said: str) -> None:
+    assert report.duration(value) == said

@@ -146,9 +146,11 @@ def _fitted(table: Table, width: int) -> tuple[Table, list[int]]:
     while True:
         cells = [(name, *(row[i] for row in fitted.rows)) for i, name in enumerate(fitted.columns)]
         widths, room = [max(map(cell_len, column)) for column in cells], width - BLANKS * len(cells) + 1
-        if not spare or sum(widths) - max(0, widths[-1] - NARROWEST) <= room:
+        if not (spare and widths) or sum(widths) - max(0, widths[-1] - NARROWEST) <= room:
             break
         fitted = fitted.without(spare.pop(0))
+    if not cells:
+        return fitted, []
     words, last = [_longest_word(column) for column in cells], len(cells) - 1
     prose = [*words[:-1], max(words[-1], NARROWEST)]
     names = [

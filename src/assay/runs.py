@@ -107,18 +107,19 @@ def _described(result: Mapping[str, Any]) -> list[str]:
 def _sweep(path: Path) -> Row:
     try:
         manifest = SweepFolder(path).manifest
-    except UserError:
-        manifest = None
+        typed = shlex.split(manifest.command) if manifest else []
+    except (UserError, ValueError):
+        manifest, typed = None, []
     if manifest is None:
         return Row(path.name, "damaged", path.stat().st_mtime)
     jobs = list(SweepFolder(path).entries(manifest.jobs).values())
-    best, count = _best(jobs, manifest), Counter(job.status for job in jobs)
+    (metric, _), count = _ranking(manifest), Counter(job.status for job in jobs)
     others = [f"{count[status]} {status}" for status in count if status != "completed"]
     status = ", ".join([f"{count['completed']}/{len(jobs)} completed", *others])
-    changed = _changed(word for word in shlex.split(manifest.command) if "=" in word)
+    changed = _changed(word for word in typed if "=" in word)
     moment = max((_moment(job.result, path) for job in jobs if job.result), default=path.stat().st_mtime)
-    value, seconds = best and best.metric(manifest.metric), sum(job.seconds or 0.0 for job in jobs)
-    return Row(path.name, status, moment, " ".join(changed), manifest.metric, value, seconds)
+    best, seconds = _best(jobs, manifest), sum(job.seconds or 0.0 for job in jobs)
+    return Row(path.name, status, moment, " ".join(changed), metric, best and best.metric(metric), seconds)
 
 
 def _changed(overrides: Iterable[str], but: Sequence[str] = ("output_dir", "resume")) -> list[str]:
@@ -133,11 +134,19 @@ def _moment(result: Mapping[str, Any], path: Path) -> float:
         return path.stat().st_mtime
 
 
+def _ranking(manifest: Manifest) -> tuple[str, str]:
+    """By which metric the best job is found, and which end of it is best."""
+    return manifest.metric, direction_of(manifest.metric, manifest.direction)
+
+
 def _best(jobs: Sequence[Entry], manifest: Manifest) -> Entry | None:
     """The job that the leaderboard has first; None where none has completed."""
-    measured = [job for job in jobs if job.metric(manifest.metric) is not None]
-    best = max if direction_of(manifest.metric, manifest.direction) == "max" else min
-    return best(measured, key=lambda job: job.metric(manifest.metric) or 0.0, default=None)
+    metric, direction = _ranking(manifest)
+    measured, best = (
+        [job for job in jobs if job.metric(metric) is not None],
+        max if direction == "max" else min,
+    )
+    return best(measured, key=lambda job: job.metric(metric) or 0.0, default=None)
 
 
 def best_of(sweep: str, output_dir: Path) -> Path:

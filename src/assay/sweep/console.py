@@ -10,7 +10,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from assay.report import Table, as_text, grid, screen
+from assay.report import Table, as_text, grid, on_a_line, screen
 from assay.run.provenance import git_state
 from assay.sweep.grid import label, swept_keys
 from assay.sweep.job import Entry
@@ -49,7 +49,7 @@ class View:
         every = list(entries.values())
         for at, entry in enumerate(every, start=1):
             if entry.status not in ("running", "pending", self.before[entry.id].status):
-                self.sweep.say(f"{at}/{len(every)}  {self._line(entry)}".rstrip())
+                self.sweep.say(self._line(f"{at}/{len(every)}", entry))
         self.before = entries
         if self.live.is_started:
             table = grid(self._table(every), self.sweep.console.width)
@@ -66,11 +66,14 @@ class View:
     def _measured(self, entry: Entry) -> str:
         return as_text(self.metric, entry.result.get("metrics", {}).get(self.metric))
 
-    def _line(self, entry: Entry) -> str:
-        done = (
-            f"{self.metric} {self._measured(entry)}  {entry.seconds:.1f} s" if entry.seconds else entry.reason
-        )
-        return f"{entry.id}  {label(entry.overrides, self.keys)}  {entry.status}  {done}"
+    def _line(self, at: str, entry: Entry) -> str:
+        what, console = label(entry.overrides, self.keys), self.sweep.console
+        if not entry.seconds:
+            return f"{at}  {entry.id}  {what}  {entry.status}  {entry.reason}".rstrip()
+        parts = [(0, at), (4, entry.id), (1, what), (3, entry.status)]
+        parts += [(2, f"{self.metric} {self._measured(entry)}"), (5, f"{entry.seconds:.1f} s")]
+        shown = on_a_line(parts, console.width) if console.is_terminal else [text for _, text in parts]
+        return "  ".join(filter(None, shown))
 
     def _table(self, entries: Sequence[Entry]) -> Table:
         begun = [one for one in entries if one.status != "pending"][::-1]

@@ -17,6 +17,7 @@ REFRESH_SECONDS = 0.5  # drawing costs milliseconds; no thread draws, because it
 
 
 NARROWEST, WIDEST = 8, 40  # columns of the bar
+ECHO = 3  # columns for the terminal's ^C: on a line of its own it would keep the bar from being wiped away
 
 
 @final
@@ -55,9 +56,9 @@ class ProgressLine(Callback):
             (3, f"loss {self.recorder.recent_loss:.4f}" if step else ""),
             (4, f"{rate * data.source.batch_size:,.0f} samples/s" if step else ""),
         ]
-        shown = on_a_line(parts, self.console.width - NARROWEST - 2)
-        taken = sum(len(text) + 2 for text in shown if text)
-        width = min(WIDEST, self.console.width - taken)
+        room = self.console.width - ECHO
+        shown = on_a_line(parts, room - NARROWEST - 2)
+        width = min(WIDEST, room - sum(len(text) + 2 for text in shown if text))
         line = Table.grid(padding=(0, 2, 0, 0))
         bar = ProgressBar(data.total_steps, step, width)
         line.add_row(*filter(None, shown[:2]), bar, *filter(None, shown[2:]))
