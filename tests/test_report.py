@@ -1,14 +1,12 @@
-"""The report kit: numbers as people read them, tables for screen and page, figures."""
+"""The report kit: numbers as people read them, tables for a page, figures."""
 
-import io
 from pathlib import Path
 
 import pytest
 from matplotlib.image import imread
-from rich.console import Console
 
 from assay import report
-from assay.report import Figure, Report, Series, Table, draw, markdown, save, show, svg
+from assay.report import Figure, Report, Series, Table, draw, markdown, save, svg
 
 REPORT = Report(
     lines=("no GPU: [none]",),
@@ -32,15 +30,6 @@ def test_the_page_has_all_tables_and_no_empty_column() -> None:
     page = markdown(REPORT, "bench=x")
     assert "| n | of |\n| --- | --- |\n| 16 | a\\|b |" in page
     assert "## raw" in page and "- no GPU: [none]" in page and "**FAILED** gradcheck failed" in page
-
-
-def test_the_screen_has_the_tables_meant_for_it() -> None:
-    console = Console(file=io.StringIO(), width=80)
-    show(REPORT, console)
-    assert isinstance(console.file, io.StringIO)
-    shown = console.file.getvalue()
-    assert "times" in shown and "raw" not in shown
-    assert "no GPU: [none]" in shown and "FAILED gradcheck failed" in shown
 
 
 def test_lines_and_bars_are_drawn(tmp_path: Path) -> None:
@@ -78,67 +67,6 @@ def test_a_table_can_leave_columns_out_and_keeps_its_styles() -> None:
     less = table.without("reason")
     assert (less.columns, less.rows) == (("rank", "seed"), (("1", "0"), ("", "1")))
     assert less.styles == table.styles
-
-
-def lines_of(table: Table, width: int) -> list[str]:
-    console = Console(file=io.StringIO(), width=width)
-    console.print(report.grid(table, width))
-    assert isinstance(console.file, io.StringIO)
-    return [line.rstrip() for line in console.file.getvalue().splitlines() if line.strip()]
-
-
-JOBS = Table(
-    "Jobs",
-    ("optimizer", "trainer.max_epochs", "val/accuracy", "seconds", "status"),
-    (
-        ("sgd", "100", "98.13%", "1.5", "completed"),
-        ("adam", "5", "97.02%", "12.5", "failed: the disk is full"),
-    ),
-    spare=("seconds",),
-)
-
-
-@pytest.mark.parametrize("width", [60, 80, 100, 140])
-def test_a_table_fits_the_screen_and_breaks_no_word(width: int) -> None:
-    lines = lines_of(JOBS, width)
-    assert max(map(len, lines)) <= width
-    known = set(" ".join([JOBS.title, *JOBS.columns, *map(" ".join, JOBS.rows)]).split())
-    shown = {word for line in lines for word in line.split() if not word.startswith("─")}
-    assert shown <= known | {"max_epochs"} and known - shown <= {
-        "seconds",
-        "1.5",
-        "12.5",
-        "trainer.max_epochs",
-    }
-
-
-def test_spare_columns_go_before_anything_wraps() -> None:
-    assert "seconds" in lines_of(JOBS, 84)[1] and "seconds" not in lines_of(JOBS, 83)[1]
-    assert any(line.endswith("failed: the disk is full") for line in lines_of(JOBS, 83))
-
-
-def test_a_name_that_is_too_long_loses_its_middle_and_a_number_nothing() -> None:
-    table = Table("", ("run", "best", "status"), ((f"2026-11-26-{'x' * 90}-a41fcd", "98.17%", "completed"),))
-    (line,) = lines_of(table, 60)[2:]
-    assert len(line) <= 60 and line.startswith(" 2026-11-26-x") and "…" in line
-    assert "xx-a41fcd" in line and line.endswith("98.17%   completed")
-
-
-def test_without_room_for_its_words_a_table_still_ends_at_the_edge() -> None:
-    many = Table("", tuple(f"trainer.some_key_{i}" for i in range(5)), (("0.001",) * 5,))
-    assert max(map(len, lines_of(many, 60))) <= 60
-    assert lines_of(many, 60)[2].split() == ["0.001"] * 5
-
-
-def test_a_table_without_rows_is_nothing() -> None:
-    assert lines_of(Table("", ("a", "b"), (), spare=("b",)), 60) == []
-
-
-def test_parts_of_a_line_go_by_their_rank() -> None:
-    parts = [(0, "epoch 2/5"), (2, "step 31/860"), (1, "0:12 left"), (3, "loss 0.1")]
-    assert report.on_a_line(parts, 80) == [text for _, text in parts]
-    assert report.on_a_line(parts, 40) == ["epoch 2/5", "step 31/860", "0:12 left", ""]
-    assert report.on_a_line(parts, 20) == ["epoch 2/5", "", "0:12 left", ""]
 
 
 @pytest.mark.parametrize(

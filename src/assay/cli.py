@@ -97,7 +97,7 @@ def _train(words: Sequence[str]) -> None:
 
 
 def _run(overrides: Sequence[str]) -> None:
-    from assay.report import waiting
+    from assay.terminal import waiting
 
     with waiting("starting: torch and Lightning take some seconds"):
         from assay.config.load import load

@@ -1,4 +1,4 @@
-"""What there is to say of a record, as data: lines, tables, figures; and how to show and save them.
+"""What there is to say of a record, as data: lines, tables, figures; and how to save them.
 
 A bench and a sweep build these values from what they have on disk. Nothing here measures or decides; torch is
 not needed, and matplotlib is imported only when a figure is drawn.
@@ -8,21 +8,10 @@ from __future__ import annotations
 
 import html
 import io
-import re
-import sys
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console
-from rich.live import Live
-from rich.markup import escape
-from rich.spinner import Spinner
-from rich.table import Table as Grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,11 +19,6 @@ if TYPE_CHECKING:
 
 MARKERS = "osD^vP*X<>"
 MOST_MARKED = 50  # points of a line that get a marker each
-WIDTH = 160  # of what is not a terminal
-NARROWEST = 24  # a last column of prose gets so much before other columns are left out
-SHORTEST = 10  # what is left of a name that is cut
-BLANKS = 3  # between two columns
-NUMBER = re.compile(r"[-+]?\d[\d.,]*\S{0,4}(\s|$)")  # with its unit, if it has one; not a date or an id
 
 
 @dataclass(frozen=True)
@@ -50,6 +34,10 @@ class Table:
     screen: bool = True
     styles: tuple[str, ...] = ()  # of the rows, as rich names them
     spare: tuple[str, ...] = ()
+
+    @property
+    def empty_columns(self) -> list[str]:
+        return [name for i, name in enumerate(self.columns) if not any(row[i] for row in self.rows)]
 
     def without(self, *columns: str) -> Table:
         kept = [i for i, name in enumerate(self.columns) if name not in columns]
@@ -98,111 +86,12 @@ class Report:
     failures: tuple[str, ...] = ()  # claims that were checked and do not hold
 
 
-def show(report: Report, console: Console) -> None:
-    """Print the tables that belong on the screen, then the lines."""
-    for table in report.tables:
-        if table.screen and table.rows:
-            console.print(grid(table, console.width))
-    for line in report.lines:
-        console.print(line, markup=False, highlight=False)
-    for failure in report.failures:
-        console.print(f"[bold red]FAILED[/] {escape(failure)}", highlight=False)
-
-
 def save(report: Report, folder: Path, heading: str) -> None:
     """Write `table.md` and `figures/*.png` into the folder."""
     (folder / "table.md").write_text(markdown(report, heading), encoding="utf-8")
     (folder / "figures").mkdir(exist_ok=True)
     for figure in report.figures:
         draw(figure, folder / "figures" / f"{figure.name}.png")
-
-
-def grid(table: Table, width: int) -> Grid:
-    """The table as rich prints it in so many columns of a screen; numbers stand to the right.
-
-    Empty columns are left out, and spare ones where there is no room for them. What is too wide then wraps at
-    its blanks, the last column first; a name that is too long even so loses its middle, a number nothing.
-    """
-    table, widths = _fitted(table, width)
-    result = Grid(
-        title=escape(table.title),
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    for i, name in enumerate(table.columns):
-        justify = "right" if _is_numeric(table, i) else "left"
-        heading = name if cell_len(name) <= widths[i] or " " in name else name.rpartition(".")[2]  # of a key
-        result.add_column(escape(cut(heading, widths[i])), justify=justify, width=widths[i])
-    for row, style in zip(table.rows, table.styles or ("",) * len(table.rows), strict=True):
-        result.add_row(*(escape(cut(cell, widths[i])) for i, cell in enumerate(row)), style=style)
-    return result
-
-
-def _fitted(table: Table, width: int) -> tuple[Table, list[int]]:
-    """The table with the columns that there is room for, and how wide each of them is."""
-    fitted, spare = table.without(*_empty_columns(table)), list(table.spare)
-    while True:
-        cells = [(name, *(row[i] for row in fitted.rows)) for i, name in enumerate(fitted.columns)]
-        widths, room = [max(map(cell_len, column)) for column in cells], width - BLANKS * len(cells) + 1
-        if not (spare and widths) or sum(widths) - max(0, widths[-1] - NARROWEST) <= room:
-            break
-        fitted = fitted.without(spare.pop(0))
-    if not cells:
-        return fitted, []
-    words, last = [_longest_word(column) for column in cells], len(cells) - 1
-    prose = [*words[:-1], max(words[-1], NARROWEST)]
-    names = [
-        max(_longest_word(cells[i][1:]), SHORTEST // 2) if _is_numeric(fitted, i) else min(word, SHORTEST)
-        for i, word in enumerate(words)
-    ]
-    for least, columns in ((prose, [last]), (words, range(last + 1)), (names, range(last + 1))):
-        while sum(widths) > room and (slack := [i for i in columns if widths[i] > least[i]]):
-            widths[max(slack, key=widths.__getitem__)] -= 1
-    return fitted, widths
-
-
-def _longest_word(cells: Sequence[str]) -> int:
-    return max((cell_len(word) for cell in cells for word in cell.split()), default=0)
-
-
-def _is_numeric(table: Table, column: int) -> bool:
-    cells = [row[column].removeprefix("about ") for row in table.rows]
-    return all(cell in ("", "-") or NUMBER.match(cell) for cell in cells)
-
-
-def cut(text: str, width: int) -> str:
-    """The text with its longest words shortened in their middles to the width."""
-
-    def word(word: str) -> str:
-        kept = width - 1
-        return f"{word[: kept - kept // 2]}…{word[len(word) - kept // 2 :]}" if len(word) > width else word
-
-    return " ".join(map(word, text.split(" ")))
-
-
-def on_a_line(parts: Sequence[tuple[int, str]], width: int, between: str = "  ") -> list[str]:
-    """Each part's text if there is room for it, those of the least rank first, else nothing."""
-    kept, left = [""] * len(parts), width + len(between)
-    for i in sorted(range(len(parts)), key=lambda i: parts[i][0]):
-        text = parts[i][1]
-        if text and cell_len(text) + len(between) <= left:
-            kept[i], left = text, left - cell_len(text) - len(between)
-    return kept
-
-
-def screen() -> Console:
-    """Standard output with a terminal's own width; in a file, wide enough for a table."""
-    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
-
-
-@contextmanager
-def waiting(text: str) -> Generator[None]:
-    """Say on a terminal what takes its time inside the block; it leaves nothing behind."""
-    console, both = Console(stderr=True), sys.stdout.isatty()  # what else is printed goes above it
-    with Live(Spinner("dots", text), console=console, transient=True, redirect_stdout=both):
-        yield
 
 
 def markdown(report: Report, heading: str) -> str:
@@ -215,14 +104,10 @@ def markdown(report: Report, heading: str) -> str:
 
 def markdown_table(table: Table) -> str:
     """The table without its empty columns, in Markdown; what a person typed is no markup in it."""
-    table = table.without(*_empty_columns(table))
+    table = table.without(*table.empty_columns)
     lines = [list(table.columns), ["---"] * len(table.columns)]
     lines += [[html.escape(cell, quote=False).replace("|", "\\|") for cell in row] for row in table.rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _empty_columns(table: Table) -> list[str]:
-    return [name for i, name in enumerate(table.columns) if not any(row[i] for row in table.rows)]
 
 
 def draw(figure: Figure, path: Path) -> None:

@@ -18,10 +18,11 @@ from rich.console import Console
 from assay.config.explain import key_of
 from assay.config.messages import nearest
 from assay.errors import UserError
-from assay.report import Table, as_text, cut, duration, grid
+from assay.report import Table, as_text, duration
 from assay.run.folder import RunFolder
 from assay.sweep.job import Entry, Manifest, SweepFolder
 from assay.sweep.leaderboard import direction_of, entries_of
+from assay.terminal import cut, grid
 
 MOST_ROWS, LONGEST = 40, 34  # rows, and characters of a name, on a terminal
 UNLIMITED = 10_000  # characters of a line in a pipe

@@ -16,7 +16,7 @@ from assay.run.forward import Forward, forward
 from assay.run.screen import model_table
 from assay.training.learner import Learner
 from assay.training.tasks import Classification, Task
-from tests.test_report import lines_of
+from tests.test_terminal import lines_of
 
 
 class Net(nn.Module):

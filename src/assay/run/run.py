@@ -13,8 +13,6 @@ from rich.console import Console
 from assay.config.load import check_components
 from assay.config.schema import TrainConfig
 from assay.errors import Interrupted, RunFailed, UserError
-from assay.report import screen as terminal
-from assay.report import waiting
 from assay.run import failures, screen
 from assay.run.device import Device, launched, resolve
 from assay.run.earlier import checkpoint_file, requeued, resumable
@@ -26,6 +24,8 @@ from assay.run.preflight import preflight
 from assay.run.record import begin_result, ended_result, progress
 from assay.run.resume import ResumePoint, is_complete, load_weights, restore_files, resume_point
 from assay.run.signals import StopRequest, stop_requests
+from assay.terminal import screen as terminal
+from assay.terminal import waiting
 from assay.training.history import History
 from assay.training.tensorboard import TensorBoard
 

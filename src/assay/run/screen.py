@@ -10,9 +10,10 @@ from typing import Any
 from rich.console import Console
 from torch import nn
 
-from assay.report import Table, as_text, grid
+from assay.report import Table, as_text
 from assay.run.folder import RunFolder
 from assay.run.parts import Run
+from assay.terminal import grid
 
 
 def introduce(run: Run) -> None:

@@ -10,13 +10,14 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from assay.report import Table, as_text, grid, on_a_line, screen
+from assay.report import Table, as_text
 from assay.run.provenance import git_state
 from assay.sweep.grid import label, swept_keys
 from assay.sweep.job import Entry
 from assay.sweep.leaderboard import Leaderboard, direction_of
 from assay.sweep.pool import Sweep
 from assay.sweep.report import code_of, groups_table, jobs_table
+from assay.terminal import grid, on_a_line, screen
 
 MOST_LINES = 12  # of the live block: the running jobs, then the latest to end
 MOST_ROWS = 60  # of the leaderboard; the files have them all

@@ -10,7 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from assay.data.module import DataModule
-from assay.report import as_text, on_a_line
+from assay.report import as_text
+from assay.terminal import on_a_line
 from assay.training.history import Recorder
 
 REFRESH_SECONDS = 0.5  # drawing costs milliseconds; no thread draws, because it would take time from a step
