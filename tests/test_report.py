@@ -1,14 +1,12 @@
-"""The report kit: numbers as people read them, tables for screen and page, figures."""
+"""The report kit: numbers as people read them, tables for a page, figures."""
 
-import io
 from pathlib import Path
 
 import pytest
 from matplotlib.image import imread
-from rich.console import Console
 
 from assay import report
-from assay.report import Figure, Report, Series, Table, draw, markdown, save, show, svg
+from assay.report import Figure, Report, Series, Table, draw, markdown, save, svg
 
 REPORT = Report(
     lines=("no GPU: [none]",),
@@ -32,15 +30,6 @@ def test_the_page_has_all_tables_and_no_empty_column() -> None:
     page = markdown(REPORT, "bench=x")
     assert "| n | of |\n| --- | --- |\n| 16 | a\\|b |" in page
     assert "## raw" in page and "- no GPU: [none]" in page and "**FAILED** gradcheck failed" in page
-
-
-def test_the_screen_has_the_tables_meant_for_it() -> None:
-    console = Console(file=io.StringIO(), width=80)
-    show(REPORT, console)
-    assert isinstance(console.file, io.StringIO)
-    shown = console.file.getvalue()
-    assert "times" in shown and "raw" not in shown
-    assert "no GPU: [none]" in shown and "FAILED gradcheck failed" in shown
 
 
 def test_lines_and_bars_are_drawn(tmp_path: Path) -> None:
@@ -78,3 +67,11 @@ def test_a_table_can_leave_columns_out_and_keeps_its_styles() -> None:
     less = table.without("reason")
     assert (less.columns, less.rows) == (("rank", "seed"), (("1", "0"), ("", "1")))
     assert less.styles == table.styles
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(9.53, "9.5 s"), (75.0, "75 s"), (720.0, "12 min"), (3 * 3600.0, "3 h"), (10 * 86400.0, "10 d")],
+)
+def test_durations(value: float, said: str) -> None:
+    assert report.duration(value) == said

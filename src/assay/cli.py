@@ -19,6 +19,7 @@ CLOSED = {
     "config_path": "the config lives in conf/: --config-dir adds a folder of your own",
     "config_name": "each command has its config: --config-dir adds a folder of your own",
 }
+LIST = "runs"  # the word that lists them
 # words that look back instead of training: how many folders they take, and an example
 TOOLS = {
     "diff": ((2, 2), "two run folders are compared", "diff=[outputs/runs/A,outputs/runs/B]"),
@@ -68,16 +69,21 @@ def exit_code(command: Callable[[], None]) -> int:
     except RunFailed as error:
         print(error, file=sys.stderr)
         return 1
-    except (Interrupted, KeyboardInterrupt) as stop:
-        signum = stop.signum if isinstance(stop, Interrupted) else signal.SIGINT
-        print(f"stopped by {signal.Signals(signum).name}", file=sys.stderr)
-        return 128 + signum
+    except KeyboardInterrupt:
+        print("stopped by SIGINT before anything began: nothing was written", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return 128 + stop.signum
     return 0
 
 
 def _train(words: Sequence[str]) -> None:
     flags, overrides = parsed(words)
     if _shown("train", flags, overrides):
+        return
+    if LIST in overrides:
+        _list_runs([word for word in overrides if word != LIST])
         return
     tool = next((word for word in overrides if word.partition("=")[0] in TOOLS), None)
     if tool is not None:
@@ -87,21 +93,36 @@ def _train(words: Sequence[str]) -> None:
 
         sweep(overrides)
     else:
+        _run(overrides)
+
+
+def _run(overrides: Sequence[str]) -> None:
+    from assay.terminal import waiting
+
+    with waiting("starting: torch and Lightning take some seconds"):
         from assay.config.load import load
         from assay.config.messages import InvalidConfig
-        from assay.run.earlier import find_earlier
 
-        loaded = load("train", overrides, find_earlier)
+        loaded = load("train", overrides, _find)
         os.environ.update(loaded.composed.environment)  # before torch reads it
-        from rich.console import Console
+        from assay.run.run import run
 
-        with Console(stderr=True).status("starting: torch and Lightning take some seconds"):
-            from assay.run.run import run
+    try:
+        run(loaded.config, overrides)
+    except InvalidConfig as error:  # of a component: only now is its class looked at
+        raise loaded.placed(error.problems) from error
 
-        try:
-            run(loaded.config, overrides)
-        except InvalidConfig as error:  # of a component: only now is its class looked at
-            raise loaded.placed(error.problems) from error
+
+def _find(resume: str | None, ckpt: str | None, output_dir: str) -> Path | None:
+    """The folder of the run that these values mean, a sweep's best one too."""
+    from assay.config.saved import BEST_OF
+    from assay.run.earlier import find_earlier
+
+    if resume is None and ckpt is not None and ckpt.startswith(BEST_OF):
+        from assay.runs import best_of
+
+        return best_of(ckpt.removeprefix(BEST_OF), Path(output_dir))
+    return find_earlier(resume, ckpt, output_dir)
 
 
 def _bench(words: Sequence[str]) -> None:
@@ -157,7 +178,8 @@ def _as_typed(word: str) -> str:
     """The word, quoted if it is a path whose name Hydra would take apart: jobs/optimizer=sgd,seed=0-..."""
     key, _, value = word.partition("=")
     is_path = key in ("ckpt", "resume", "reproduce", "leaderboard", "output_dir")
-    is_odd = value.startswith("~/") or ({*value} & {*",="} and Path(value).exists())
+    is_there = Path(value).exists() or (key == "ckpt" and value.startswith("best:"))
+    is_odd = value.startswith("~/") or ({*value} & {*",="} and is_there)
     return f"{key}='{value}'" if is_path and is_odd else word
 
 
@@ -231,6 +253,16 @@ def _folders(word: str) -> list[Any]:
     except HydraException:
         return []
     return value if isinstance(value, list) else [value]
+
+
+def _list_runs(words: Sequence[str]) -> None:
+    """`runs [word ...]`; of its words `output_dir=` alone is a key."""
+    from assay.config.load import load
+    from assay.runs import print_runs
+
+    keys = [word for word in words if word.startswith(("output_dir=", "hydra.searchpath="))]
+    output_dir = load("train", keys).config.output_dir
+    print_runs(Path(output_dir), [word for word in words if word not in keys])
 
 
 def _look_back(word: str, others: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""What there is to say of a record, as data: lines, tables, figures; and how to show and save them.
+"""What there is to say of a record, as data: lines, tables, figures; and how to save them.
 
 A bench and a sweep build these values from what they have on disk. Nothing here measures or decides; torch is
 not needed, and matplotlib is imported only when a figure is drawn.
@@ -13,11 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table as Grid
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
@@ -28,13 +23,21 @@ MOST_MARKED = 50  # points of a line that get a marker each
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text; `screen` is False for a table that stands in `table.md` alone."""
+    """Cells as text; `screen` is False for a table that stands in `table.md` alone.
+
+    `spare` are the columns that a narrow screen does without, the least important first.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     screen: bool = True
     styles: tuple[str, ...] = ()  # of the rows, as rich names them
+    spare: tuple[str, ...] = ()
+
+    @property
+    def empty_columns(self) -> list[str]:
+        return [name for i, name in enumerate(self.columns) if not any(row[i] for row in self.rows)]
 
     def without(self, *columns: str) -> Table:
         kept = [i for i, name in enumerate(self.columns) if name not in columns]
@@ -83,42 +86,12 @@ class Report:
     failures: tuple[str, ...] = ()  # claims that were checked and do not hold
 
 
-def show(report: Report, console: Console) -> None:
-    """Print the tables that belong on the screen, then the lines."""
-    for table in report.tables:
-        if table.screen and table.rows:
-            console.print(grid(table))
-    for line in report.lines:
-        console.print(line, markup=False, highlight=False)
-    for failure in report.failures:
-        console.print(f"[bold red]FAILED[/] {escape(failure)}", highlight=False)
-
-
 def save(report: Report, folder: Path, heading: str) -> None:
     """Write `table.md` and `figures/*.png` into the folder."""
     (folder / "table.md").write_text(markdown(report, heading), encoding="utf-8")
     (folder / "figures").mkdir(exist_ok=True)
     for figure in report.figures:
         draw(figure, folder / "figures" / f"{figure.name}.png")
-
-
-def grid(table: Table, no_wrap: bool = False) -> Grid:
-    """The table as rich prints it, without its empty columns; numbers stand to the right.
-
-    Where nothing may wrap, the last column still does.
-    """
-    shown = _filled_columns(table)
-    result = Grid(title=escape(table.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for i in shown:
-        numeric = all(not row[i] or row[i].removeprefix("about ")[0] in "0123456789-+" for row in table.rows)
-        result.add_column(
-            escape(table.columns[i]),
-            justify="right" if numeric else "left",
-            no_wrap=no_wrap and i != shown[-1],
-        )
-    for row, style in zip(table.rows, table.styles or ("",) * len(table.rows), strict=True):
-        result.add_row(*(escape(row[i]) for i in shown), style=style)
-    return result
 
 
 def markdown(report: Report, heading: str) -> str:
@@ -131,14 +104,10 @@ def markdown(report: Report, heading: str) -> str:
 
 def markdown_table(table: Table) -> str:
     """The table without its empty columns, in Markdown; what a person typed is no markup in it."""
-    shown = _filled_columns(table)
-    lines = [[table.columns[i] for i in shown], ["---"] * len(shown)]
-    lines += [[html.escape(row[i], quote=False).replace("|", "\\|") for i in shown] for row in table.rows]
+    table = table.without(*table.empty_columns)
+    lines = [list(table.columns), ["---"] * len(table.columns)]
+    lines += [[html.escape(cell, quote=False).replace("|", "\\|") for cell in row] for row in table.rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _filled_columns(table: Table) -> list[int]:
-    return [i for i in range(len(table.columns)) if any(row[i] for row in table.rows)]
 
 
 def draw(figure: Figure, path: Path) -> None:
@@ -238,6 +207,14 @@ def seconds(value: float) -> str:
         if value >= scale:
             return f"{digits(value / scale)} {unit}"
     return f"{digits(value / 1e-9)} ns"
+
+
+def duration(value: float) -> str:
+    """Seconds as a person says them: `9.5 s`, `75 s`, `12 min`, `3 h`, `8 d`."""
+    for unit, scale, most in (("s", 1, 100), ("min", 60, 100), ("h", 3600, 48)):
+        if value < scale * most:
+            return f"{digits(value / scale, 2)} {unit}"
+    return f"{value / 86_400:,.0f} d"
 
 
 def digits(value: float, count: int = 3) -> str:

@@ -56,7 +56,7 @@ def check(bug: Bug, done: Done, outputs: Path) -> None:
     assert done.code == 1 and not done.untrue(), done.screen
     _, failed, said = done.screen.partition("failed")
     assert failed and re.search(bug.error, said) and bug.line in said, done.screen
-    assert len(said.splitlines()) <= 6 and "the traceback is in" in said, done.screen
+    assert len(said.splitlines()) <= 4 and "the traceback is in" in said, done.screen
     (folder,) = (outputs / "runs").iterdir()
     assert result(folder)["status"] == "failed" and re.search(bug.error, result(folder)["error"])
     log = (folder / "log.txt").read_text()

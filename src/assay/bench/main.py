@@ -24,10 +24,11 @@ from assay.bench.session import Session
 from assay.bench.views import compared_rows, comparison, complete
 from assay.config.schema import BenchConfig
 from assay.errors import Interrupted, RunFailed, UserError
-from assay.report import Report, show
+from assay.report import Report
 from assay.report import save as save_report
 from assay.run.device import probe_cuda, why_no_cuda
 from assay.run.signals import stop_requests
+from assay.terminal import show
 
 CPU_ALONE = ("loader", "training")
 SIGNAL_S = 2.0  # in which a Ctrl-C at the terminal reaches the process that measures by itself

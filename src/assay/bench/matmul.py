@@ -22,7 +22,7 @@ from assay.bench.record import Check, Measurement, Record, Task
 from assay.bench.session import Session
 from assay.bench.statistics import Ratio, crossover
 from assay.config.schema import MatmulConfig
-from assay.report import Figure, Report
+from assay.report import Figure, Report, digits
 
 AXIS_SHARE = 0.25  # of the time, for all sizes but the largest
 SUSTAINED_SHARE = 0.08  # of the time, at most
@@ -179,7 +179,7 @@ def report(record: Record) -> Report:
     error = {"of peak": views.share, "error": lambda m: str(m.check or "")}
     tables = (
         views.rows(f"{size} x {size} ({titles})", headline, error),
-        views.pivot("rate by size", products, lambda m: views.rate(m).replace("FLOP/s", "")),
+        views.pivot("GFLOP/s by size", products, lambda m: digits(m.per_second("flop") / 1e9)),
     )
     figures = (
         views.curves(Figure("time", "Time of one n x n product", "n", "seconds"), products, views.time_of),

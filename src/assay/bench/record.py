@@ -185,13 +185,13 @@ class Measurement:
         clocks = self._clocks
         if clocks and min(clocks) < (1 - CLOCK_DROP) * max(clocks):
             told.append(f"clock fell from {max(clocks):.0f} to {min(clocks):.0f} MHz")
-        if far := self.outliers:
-            told.append(f"{len(far)} of {len(self.times)} are outliers")
-        if reason := statistics.too_few(self.groups):
-            told.append(reason)
         there = sum(reading.cpu_s for reading in self.readings)
         if there and (busy := sum(reading.others_s for reading in self.readings) / there) > BUSY:
             told.append(f"under load: others used {100 * busy:.0f} % of the CPU")
+        if reason := statistics.too_few(self.groups):
+            told.append(reason)
+        elif far := self.outliers:
+            told.append(f"{len(far)} of {len(self.times)} are outliers")
         return tuple(told)
 
 

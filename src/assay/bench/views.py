@@ -60,7 +60,7 @@ def rows(
     title = ", ".join([title, *(f"{columns[i]} {lines[0][i]}" for i in shared if lines[0][i])])
     kept = [i for i in range(len(columns)) if i not in shared]
     cut = [tuple(line[i] for i in kept) for line in (columns, *lines)]
-    return Table(title, cut[0], tuple(cut[1:]), screen)
+    return Table(title, cut[0], tuple(cut[1:]), screen, spare=("rate", *(extra or {}), "95 % interval"))
 
 
 def times_of(record: Record, by: str) -> Cell:

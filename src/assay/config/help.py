@@ -32,8 +32,10 @@ Examples
   python train.py -m optimizer=sgd,adam seed=0,1,2             a sweep: six runs and their leaderboard
   python train.py resume=last                                  go on with an interrupted run
   python train.py 'stages=[test]' ckpt=outputs/runs/<run>      test a run's best checkpoint again
+  python train.py 'stages=[test]' ckpt=best:<sweep>            the same for the best run of a sweep
 
 Looking back
+  python train.py runs [word ...]                              what has been run, the newest first
   python train.py 'diff=[outputs/runs/A,outputs/runs/B]'       what differs: config, results, versions, data
   python train.py reproduce=outputs/runs/A                     run it again; bit-identical or not
   python train.py leaderboard=outputs/sweeps/A                 the table of a sweep, again""",

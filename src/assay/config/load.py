@@ -12,7 +12,7 @@ from assay.config.components import build, component_keys, component_problems
 from assay.config.compose import Composed, compose, composing
 from assay.config.explain import file_of, groups, key_of, value_at
 from assay.config.messages import InvalidConfig, Problem, show
-from assay.config.saved import EarlierRun, Find, as_plain, is_within
+from assay.config.saved import EarlierRun, Find, as_plain, is_name_of_run, is_within
 from assay.config.schema import BENCHES, BenchConfig, TrainConfig, inside
 from assay.config.validate import merge_problems, resolved, validate
 
@@ -61,7 +61,7 @@ def load_job(
         return None, [*problems, *_typed_components(plain, typed, [one.key for one in problems])]
     if earlier and config.resume is not None:
         config = replace(config, resume=str(earlier.folder))  # `last` stood for it
-    elif earlier and config.ckpt == "last":
+    elif earlier and config.ckpt is not None and is_name_of_run(config.ckpt):
         config = replace(config, ckpt=str(earlier.folder))
     if config_name == "train" and config.sweep.name is not None:
         inside(Path(config.output_dir) / "sweeps", config.sweep.name, "sweep.name")

@@ -38,6 +38,7 @@ NO_EFFECT = (
 # what a resumed run may have otherwise, though it changes the result: how long to train, what to do then, and
 # the name of the accelerator, if it is the one that it had
 ON_RESUME = ("trainer.max_epochs", "trainer.max_steps", "stages", "ckpt", "device.accelerator")
+LAST, BEST_OF = "last", "best:"  # what `ckpt` may be beside a path: the newest run, the best one of a sweep
 MEANT_BY = ("resume", "ckpt", "output_dir")
 # finds the folder of the run that is meant by these values; None for a checkpoint from elsewhere
 Find = Callable[[str | None, str | None, str], Path | None]
@@ -89,6 +90,11 @@ def result_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> l
         for key, old, new in differences(before, after)
         if not is_within(key, free) and old != REDACTED
     ]
+
+
+def is_name_of_run(ckpt: str) -> bool:
+    """Whether it is no path: which run it means is known once it has been looked for."""
+    return ckpt == LAST or ckpt.startswith(BEST_OF)
 
 
 def is_within(key: str, nodes: Sequence[str]) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assay.config.redact import redact
+from assay.config.saved import LAST
 from assay.config.schema import TrainConfig
 from assay.errors import UserError
 from assay.run.folder import RunFolder
@@ -23,7 +24,7 @@ def find_earlier(resume: str | None, ckpt: str | None, output_dir: str) -> Path 
         return folder.path
     if ckpt is None:
         return None
-    if ckpt == "last":
+    if ckpt == LAST:
         return _newest_trained(Path(output_dir) / "runs")
     origin = checkpoint_file(ckpt).resolve().parent.parent
     return origin if (origin / "config.yaml").exists() else None

@@ -81,8 +81,10 @@ def describe(error: BaseException) -> str:
 def explained(error: BaseException, log: Path) -> str:
     """The lines for the screen: what, where in code of a person's own, and where the traceback is."""
     line = _own_line(error)
-    where = [f"  at {line}"] if line else []
-    return "\n".join([f"failed: {describe(error)}", *where, f"the traceback is in {log}"])
+    where = [*getattr(error, "__notes__", []), *([f"at {line}"] if line else [])]
+    return "\n".join(
+        [f"failed: {describe(error)}", *(f"  {one}" for one in where), f"the traceback is in {log}"]
+    )
 
 
 def _own_line(error: BaseException) -> str | None:

@@ -2,7 +2,7 @@
 
 import random
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -13,8 +13,6 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers.logger import Logger
 from rich.console import Console
 from torch import nn
-from torch.utils.data import default_collate
-from torch.utils.flop_counter import FlopCounterMode
 
 from assay.config.components import build, resolve_target, signature
 from assay.config.schema import Component, TrainConfig
@@ -22,6 +20,7 @@ from assay.data.module import DataModule
 from assay.data.source import Source
 from assay.run.device import Device, choose_threads
 from assay.run.folder import RunFolder
+from assay.run.forward import forward
 from assay.run.process import usable_cores
 from assay.run.resume import ResumePoint
 from assay.run.signals import StopRequest
@@ -38,6 +37,7 @@ class Parts:
     callbacks: list[Callback]
     threads: int
     data_sha256: str | None
+    shapes: Mapping[str, tuple[int, ...]]  # of each layer's output for one sample
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,13 @@ def build_parts(
     learner = Learner(network, task, optimizer, scheduler, *clip)
     nodes = config.callbacks or {}
     callbacks = [_callback(node, f"callbacks.{name}", task) for name, node in nodes.items()]
-    flop = source.batch_size * _flop_of_sample(learner, data)
+    seen = forward(learner, data, typed=[key for key in shapes if config.model.get(key) is not None])
     if threads is None:
+        flop = source.batch_size * seen.flop
         threads = choose_threads(config.device, flop, cores or usable_cores() // device.per_node)
     torch.set_num_threads(threads)
     seed_everything(config.seed + rank)  # whatever building drew; processes must not share dropout masks
-    return Parts(data, learner, callbacks, threads, digest)
+    return Parts(data, learner, callbacks, threads, digest, seen.shapes)
 
 
 def _callback(node: Component, key: str, task: Task) -> Callback:
@@ -103,25 +104,6 @@ def _callback(node: Component, key: str, task: Task) -> Callback:
     needs = signature(resolve_target(node["_target_"]))[1] - node.keys()
     best = {"monitor": task.metric, "mode": task.direction} if "monitor" in needs else {}
     return cast(Callback, build(node, key, **best))
-
-
-def _flop_of_sample(learner: Learner, data: DataModule) -> float:
-    """Floating-point operations of one sample's forward pass, from two samples that go through to the loss.
-
-    Raises `ValueError`, a bug of the network, where it gives outputs of another shape than the task needs.
-    """
-    features, targets = default_collate([data.split("train")[0]] * 2)
-    network, needed = learner.model, (2, *learner.task.out_shape(data.source))
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        outputs = network.eval()(features)
-    network.train()
-    if tuple(outputs.shape) != needed:
-        raise ValueError(
-            f"{type(network).__name__} gives {tuple(outputs.shape)} for two samples; {needed} is needed, "
-            f"{type(learner.task).__name__} of {data.source.name}"
-        )
-    learner.task.loss(outputs, targets)
-    return counter.get_total_flops() / 2
 
 
 def build_loggers(config: TrainConfig, folder: Path) -> list[Logger]:

@@ -24,6 +24,8 @@ from assay.run.preflight import preflight
 from assay.run.record import begin_result, ended_result, progress
 from assay.run.resume import ResumePoint, is_complete, load_weights, restore_files, resume_point
 from assay.run.signals import StopRequest, stop_requests
+from assay.terminal import screen as terminal
+from assay.terminal import waiting
 from assay.training.history import History
 from assay.training.tensorboard import TensorBoard
 
@@ -40,7 +42,7 @@ def run(config: TrainConfig, overrides: Sequence[str]) -> None:
         if launch is not None and launch.rank > 0:
             return fit_as_told(launch.rank, request)
         try:
-            _run(config, overrides, Console(), request)
+            _run(config, overrides, terminal(), request)
         finally:
             if launch is not None:  # the others wait for a word until there is one
                 tell_others(None)
@@ -112,6 +114,9 @@ def _bugs_recorded(
         yield
     except (UserError, RunFailed):
         raise
+    except Interrupted:
+        print("stopped before it began: nothing was written", file=sys.stderr)
+        raise
     except Exception as error:
         failed = folder()
         with failures.logs_to(failed.log):
@@ -126,7 +131,7 @@ def _built(
     """Device and parts, checked; raises `UserError` before anything is written."""
     check_components(config)
     device = resolve(config.device)
-    with failures.explained_out_of_memory(config):
+    with failures.explained_out_of_memory(config), waiting("reading the data, building the model"):
         parts = build_parts(config, device, threads=threads, cores=cores)
     if config.ckpt is not None and point is None:
         load_weights(parts.learner, checkpoint_file(config.ckpt))
@@ -163,7 +168,7 @@ def _execute(run: Run, began: float) -> None:
             with failures.explained_out_of_memory(run.config):
                 _stages(run, view)
     except Interrupted:
-        print(f"interrupted; to go on: {screen.resume_command(folder.path)}", file=sys.stderr)
+        print(screen.kept(folder), file=sys.stderr)
         raise
     screen.conclude(run.console, folder.path, folder.result, Path(run.config.output_dir))
 

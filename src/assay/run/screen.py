@@ -2,16 +2,18 @@
 
 import shlex
 import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from torch import nn
 
-from assay.report import as_text
+from assay.report import Table, as_text
+from assay.run.folder import RunFolder
 from assay.run.parts import Run
+from assay.terminal import grid
 
 
 def introduce(run: Run) -> None:
@@ -23,9 +25,9 @@ def introduce(run: Run) -> None:
     used = f"{processes}{threads} thread{'s' * (threads > 1)}, {device.precision}"
     steps = f"batch {source.batch_size}, {data.num_batches:,} steps an epoch"
     _say(run.console, f"run     {run.folder.path}")
-    _say(run.console, f"device  {device.accelerator} ({device.name}), {used}")
-    _say(run.console, f"data    {source.name}: {sizes}; {steps}, seed {run.config.seed}")
-    run.console.print(model_table(run.parts.learner.model))
+    _tell(run.console, "device", f"{device.accelerator} ({device.name}), {used}")
+    _tell(run.console, "data", f"{source.name}: {sizes}; {steps}, seed {run.config.seed}")
+    run.console.print(grid(model_table(run.parts.learner.model, run.parts.shapes), run.console.width))
 
 
 def _say(console: Console, line: str) -> None:
@@ -33,18 +35,23 @@ def _say(console: Console, line: str) -> None:
     console.print(line, highlight=False, soft_wrap=True)
 
 
-def model_table(model: nn.Module) -> Table:
-    """One row a layer, with its parameter count."""
-    table = Table(title=type(model).__name__, title_justify="left", title_style="bold")
-    table.add_column("layer")
-    table.add_column("type")
-    table.add_column("parameters", justify="right")
-    for name, layer in model.named_modules():
-        if name and not list(layer.children()):
-            table.add_row(name, repr(layer), f"{num_parameters(layer):,}")
-    table.add_section()
-    table.add_row("", "total", f"{num_parameters(model):,}")
-    return table
+def _tell(console: Console, name: str, text: str) -> None:
+    """A sentence after its name; on a terminal it goes on beneath itself, and no word is broken."""
+    width = console.width if console.is_terminal else len(text) + 8
+    lines = textwrap.wrap(text, width - 8, break_long_words=False, break_on_hyphens=False)
+    _say(console, textwrap.indent("\n".join(lines), " " * 8).replace(" " * 8, f"{name:<8}", 1))
+
+
+def model_table(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> Table:
+    """One row a layer, with the shape of what it gives for one sample, and its parameter count."""
+    rows = [
+        (name, " x ".join(map(str, shapes.get(name, ()))), f"{num_parameters(layer):,}", repr(layer))
+        for name, layer in model.named_modules()
+        if name and not list(layer.children())
+    ]
+    rows.append(("total", "", f"{num_parameters(model):,}", ""))
+    styles = (*("" for _ in rows[1:]), "bold")
+    return Table(type(model).__name__, ("layer", "output", "parameters", "type"), tuple(rows), styles=styles)
 
 
 def num_parameters(module: nn.Module) -> int:
@@ -72,6 +79,14 @@ def next_commands(folder: Path, result: Mapping[str, Any], output_dir: Path) -> 
     if not result["epochs"]:
         return curves  # nothing was trained
     return {**curves, "test": train_command("stages=[test]", f"ckpt={folder}")}
+
+
+def kept(folder: RunFolder) -> str:
+    """What an interrupted run leaves, and how to go on."""
+    again = resume_command(folder.path)
+    if folder.last.is_file():
+        return f"kept: {folder.last}\nto go on: {again}"
+    return f"no checkpoint was saved yet\nto begin again in this folder: {again}"
 
 
 def resume_command(folder: Path) -> str:

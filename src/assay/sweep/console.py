@@ -2,37 +2,36 @@
 
 import shlex
 import statistics
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from assay.report import Table, as_text, grid
+from assay.report import Table, as_text
 from assay.run.provenance import git_state
 from assay.sweep.grid import label, swept_keys
 from assay.sweep.job import Entry
 from assay.sweep.leaderboard import Leaderboard
 from assay.sweep.pool import Sweep
 from assay.sweep.report import code_of, groups_table, jobs_table
+from assay.terminal import grid, on_a_line, screen
 
-WIDTH = 160  # of what is not a terminal
 MOST_LINES = 12  # of the live block: the running jobs, then the latest to end
 MOST_ROWS = 60  # of the leaderboard; the files have them all
 
 
-def console_of_sweep() -> Console:
-    """A terminal's own width; in a file, wide enough for a table."""
-    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False, soft_wrap=False)
+console_of_sweep = screen
 
 
 def list_jobs(sweep: Sweep, entries: Sequence[Entry]) -> None:
     """The dry run: ids, changed keys, state."""
     keys, path = swept_keys([one.overrides for one in entries]), sweep.folder.path
     rows = [(str(at), one.id, *map(one.value, keys), one.status) for at, one in enumerate(entries, start=1)]
-    sweep.console.print(grid(Table("", ("", "id", *keys, "state"), tuple(rows))))
+    table = Table("", ("", "id", *keys, "state"), tuple(rows))
+    sweep.console.print(grid(table, sweep.console.width))
     where = str(path) if path.exists() else f"a new folder, {path}"
     sweep.say(f"{'1 job' if len(entries) == 1 else f'{len(entries)} jobs'} in {where}; nothing was run")
 
@@ -51,10 +50,11 @@ class View:
         every = list(entries.values())
         for at, entry in enumerate(every, start=1):
             if entry.status not in ("running", "pending", self.before[entry.id].status):
-                self.sweep.say(f"{at}/{len(every)}  {self._line(entry)}".rstrip())
+                self.sweep.say(self._line(f"{at}/{len(every)}", entry))
         self.before = entries
         if self.live.is_started:
-            self.live.update(Group(grid(self._table(every)), Text(self.summary(every))), refresh=True)
+            table = grid(self._table(every), self.sweep.console.width)
+            self.live.update(Group(table, Text(self.summary(every))), refresh=True)
 
     def __enter__(self) -> "View":
         if self.sweep.console.is_terminal:
@@ -67,11 +67,14 @@ class View:
     def _measured(self, entry: Entry) -> str:
         return as_text(self.metric, entry.result.get("metrics", {}).get(self.metric))
 
-    def _line(self, entry: Entry) -> str:
-        done = (
-            f"{self.metric} {self._measured(entry)}  {entry.seconds:.1f} s" if entry.seconds else entry.reason
-        )
-        return f"{entry.id}  {label(entry.overrides, self.keys)}  {entry.status}  {done}"
+    def _line(self, at: str, entry: Entry) -> str:
+        what, console = label(entry.overrides, self.keys), self.sweep.console
+        if not entry.seconds:
+            return f"{at}  {entry.id}  {what}  {entry.status}  {entry.reason}".rstrip()
+        parts = [(0, at), (4, entry.id), (1, what), (3, entry.status)]
+        parts += [(2, f"{self.metric} {self._measured(entry)}"), (5, f"{entry.seconds:.1f} s")]
+        shown = on_a_line(parts, console.width) if console.is_terminal else [text for _, text in parts]
+        return "  ".join(filter(None, shown))
 
     def _table(self, entries: Sequence[Entry]) -> Table:
         begun = [one for one in entries if one.status != "pending"][::-1]
@@ -100,18 +103,21 @@ class View:
 def show(board: Leaderboard, console: Console) -> None:
     """Groups where some have several seeds, then jobs; the best in bold, failures last."""
     if any(len(group.entries) > 1 for group in board.groups):
-        console.print(grid(groups_table(board), no_wrap=True))
+        spare = _but(board.metric, "seconds", "test/accuracy", "sd")
+        console.print(grid(replace(groups_table(board), spare=spare), console.width))
         compared = sum(group.comparison is not None for group in board.groups)
         if compared > 1:
             console.print(f"p values are corrected for {compared} comparisons (Holm)")
-    jobs, last = jobs_table(board, MOST_ROWS).without("reason"), f"last {board.metric}"
-    for dropped in ((), (last,), (last, "epochs", "seconds")):  # where the terminal is narrow
-        table = grid(jobs.without(*dropped), no_wrap=True)
-        if console.measure(table, options=console.options.update(width=1000)).maximum <= console.width:
-            break
-    console.print(table)
+    spare = _but(board.metric, f"last {board.metric}", "epochs", "seconds", "test/accuracy")
+    jobs = replace(jobs_table(board, MOST_ROWS).without("reason"), spare=spare)
+    console.print(grid(jobs, console.width))
     if len(board.entries) > MOST_ROWS:
         console.print(f"... and {len(board.entries) - MOST_ROWS} more, in leaderboard.csv")
+
+
+def _but(metric: str, *columns: str) -> tuple[str, ...]:
+    """The columns, without that of what the leaderboard is sorted by."""
+    return tuple(name for name in columns if name != metric)
 
 
 def introduce(sweep: Sweep, entries: Sequence[Entry]) -> None:
