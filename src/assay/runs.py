@@ -137,7 +137,7 @@ def _moment(result: Mapping[str, Any], path: Path) -> float:
 
 def _ranking(manifest: Manifest) -> tuple[str, str]:
     """By which metric the best job is found, and which end of it is best."""
-    return manifest.metric, direction_of(manifest.metric, manifest.direction)
+    return manifest.by.metric, direction_of(manifest.by.metric, manifest.by.direction)
 
 
 def _best(jobs: Sequence[Entry], manifest: Manifest) -> Entry | None:
