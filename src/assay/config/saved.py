@@ -31,7 +31,18 @@ ID_DIGITS = 12  # 48 bits: of 10,000 jobs two share one with a chance of 2e-7
 # Paths, names, what is logged, how often it is saved, how batches are fed: a test proves that they leave the
 # weights as they are, bit for bit. `device.threads` is not among them: it changes the last bits of a sum.
 NO_EFFECT = (
-    *("name", "resume", "output_dir", "logger", "sweep", "data.root", "data.download", "data.num_workers"),
+    *(
+        "name",
+        "resume",
+        "output_dir",
+        "logger",
+        "sweep",
+        "predict",
+        "export",
+        "data.root",
+        "data.download",
+        "data.num_workers",
+    ),
     *("data.in_memory", "trainer.steps_per_execution", "trainer.log_every_n_steps"),
     *("trainer.checkpoint_every", "trainer.profiler"),
 )

@@ -114,6 +114,18 @@ class TrainerConfig:
 
 
 @schema
+class PredictConfig:
+    images: Annotated[LocalPath | None, about("pictures to read: a file, a folder, or photos/*.png")]
+
+
+@schema
+class ExportConfig:
+    formats: Annotated[
+        tuple[Literal["safetensors", "pt2", "onnx"], ...], about("files that are written", min_length=1)
+    ]
+
+
+@schema
 class SweepConfig:
     name: Annotated[SafeName | None, about("its folder's name: the same name goes on with it")]
     params: Annotated[dict[str, Any], about("what a sweep file sweeps over: key: [a, b] or key: range(1,4)")]
@@ -136,8 +148,8 @@ class TrainConfig:
     seed: Annotated[Seed, about("fixes weights, batch order and dropout")]
     name: Annotated[SafeName | None, about("a word of yours in the run folder's name")]
     stages: Annotated[
-        tuple[Literal["fit", "validate", "test"], ...],
-        about("what to do: fit first, then validate, then test", min_length=1),
+        tuple[Literal["fit", "validate", "test", "predict", "export"], ...],
+        about("what to do, in this order: fit, validate, test, predict, export", min_length=1),
     ]
     resume: Annotated[LocalPath | None, about("a run folder to continue, or `last`")]
     ckpt: Annotated[LocalPath | None, about("a run folder, `last`, or a checkpoint: weights to start from")]
@@ -151,6 +163,8 @@ class TrainConfig:
     trainer: TrainerConfig
     logger: Annotated[dict[str, Component] | None, about("loggers beside TensorBoard and CSV")]
     callbacks: Annotated[dict[str, Component] | None, about("Lightning callbacks beside our own")]
+    predict: PredictConfig
+    export: ExportConfig
     sweep: SweepConfig
 
 

@@ -6,9 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from scipy import ndimage
 
-NDIMAGE: Any = ndimage  # its types are too many to be of use
 BROKEN = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)  # what PIL raises for a bad file
 LARGEST_SIDE = 400  # pixels at which a drawn digit is looked for: more show no more of it
 SPECK = 0.02  # of the ink: a separate spot of less is dirt
@@ -38,7 +36,7 @@ def square(image: Image.Image, size: int, channels: int) -> NDArray[np.uint8]:
 def centred(image: Image.Image, longer_side: int) -> NDArray[np.uint8]:
     """One digit, drawn or photographed, as MNIST has it: white on black, (28, 28), `longer_side` 20.
 
-    Its authors scaled each digit to fit 20 x 20 pixels, and put its centre of mass into the middle of 28 x 28
+    Its authors scaled each digit to fit 20 x 20 pixels, and put its centre of mass at (14, 14) of 28 x 28
     (LeCun, Cortes, Burges: "The MNIST database of handwritten digits").
     """
     ink = _ink(image)
@@ -52,10 +50,10 @@ def centred(image: Image.Image, longer_side: int) -> NDArray[np.uint8]:
         Image.fromarray(cut.astype(np.float32)).resize((width, height), Image.Resampling.BOX), np.float64
     )
     small = (small * 255 / small.max()).clip(0, 255)
-    middle = NDIMAGE.center_of_mass(small)
+    across = [np.arange(small.shape[1 - axis]) @ small.sum(axis) / small.sum() for axis in (1, 0)]
     whole = np.zeros((28, 28), np.uint8)
     top, left = (
-        int(np.clip(round(13.5 - at), 0, 28 - side)) for at, side in zip(middle, small.shape, strict=True)
+        int(np.clip(round(14 - at), 0, 28 - side)) for at, side in zip(across, small.shape, strict=True)
     )
     whole[top : top + height, left : left + width] = small.round()
     return whole
@@ -63,20 +61,23 @@ def centred(image: Image.Image, longer_side: int) -> NDArray[np.uint8]:
 
 def _ink(image: Image.Image) -> NDArray[np.float64]:
     """How much ink there is at each pixel, 0..1: what differs from the paper around it, without specks."""
+    from scipy import ndimage as scipys  # a quarter of a second, and only where there are pictures
+
+    ndimage: Any = scipys  # its types are too many to be of use
     grey = image.convert("L")
     grey.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
     light = np.pad(np.asarray(grey, np.float64), 1, mode="edge")
     if max(light.shape) > 2 * 28:  # a picture of 28 x 28 is as it should be: nothing to smooth
-        light = NDIMAGE.gaussian_filter(light, max(light.shape) / 200)
+        light = ndimage.gaussian_filter(light, max(light.shape) / 200)
     edge = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]])
     differs = light - np.median(edge)
     sign = 1 if abs(differs.max()) > abs(differs.min()) else -1  # light on dark, or dark on light
     ink = _even(sign * differs)
     threshold = _otsu(ink)
-    spots, count = NDIMAGE.label(ink > threshold, structure=np.ones((3, 3)))
-    sizes = NDIMAGE.sum_labels(ink, spots, range(1, count + 1)) if count else np.zeros(0)
+    spots, count = ndimage.label(ink > threshold, structure=np.ones((3, 3)))
+    sizes = ndimage.sum_labels(ink, spots, range(1, count + 1)) if count else np.zeros(0)
     kept = np.isin(spots, 1 + np.flatnonzero(sizes >= SPECK * sizes.sum()))
-    near = NDIMAGE.binary_dilation(kept, iterations=1 + max(light.shape) // 200)  # with its soft rim
+    near = ndimage.binary_dilation(kept, iterations=1 + max(light.shape) // 200)  # with its soft rim
     return np.where(near & (ink > threshold / 2), ink, 0.0)
 
 

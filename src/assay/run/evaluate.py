@@ -49,10 +49,9 @@ def draw_figures(run: Run, history: History, view: TensorBoard) -> None:
     if learner.tested:
         outputs, targets = (torch.cat(each) for each in zip(*learner.tested, strict=True))
         samples = run.parts.data.split("test")
-        images = samples.tensors[0] if isinstance(samples, TensorDataset) else None
-        drawn |= figures.of_test(
-            outputs, targets, images if images is not None and images.ndim == 4 else None
-        )
+        inputs = samples.tensors[0] if isinstance(samples, TensorDataset) else outputs
+        images = inputs if inputs.ndim == 4 else None
+        drawn |= figures.of_test(outputs, targets, images, run.parts.data.source.class_names)
     for name, figure in drawn.items():
         pixels = figures.pixels(figure)
         view.log_image(name, pixels, int(history.last.get("step", 0)))

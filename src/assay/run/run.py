@@ -12,7 +12,7 @@ from rich.console import Console
 
 from assay.config.load import check_components
 from assay.config.schema import TrainConfig
-from assay.errors import Interrupted, RunFailed, UserError
+from assay.errors import CannotResume, Interrupted, RunFailed, UserError
 from assay.run import failures, screen
 from assay.run.device import Device, launched, resolve
 from assay.run.earlier import checkpoint_file, requeued, resumable
@@ -102,6 +102,8 @@ def run_in(
         threads = (folder.result.get("device") or {}).get("threads")
         with _bugs_recorded(lambda: folder, config, overrides):
             device, parts = _built(config, folder.path, point, threads, cores)
+        if point is not None:
+            _same_data(folder, parts)
         _execute(Run(config, overrides, folder, device, parts, point, console, request), began)
 
 
@@ -145,9 +147,32 @@ def _built(
             f"resume: the run has done {point.state['global_step']} steps; trainer.max_epochs and max_steps "
             f"end it after {parts.data.total_steps}\ngive more, or start a new run"
         )
+    _check_stages(config, parts)
     check_loggers(config)
     preflight(where, parts, config.trainer.log_every_n_steps)
     return device, parts
+
+
+def _same_data(folder: RunFolder, parts: Parts) -> None:
+    """Raises `CannotResume` if the run was trained on other data than is there now."""
+    before = (folder.result.get("data") or {}).get("sha256")
+    if before != parts.data_sha256:
+        raise CannotResume(
+            f"resume: the data are not those that {folder.path} was trained on: {parts.data.source.name} has "
+            f"changed since\nput them back, or start a new run from its weights: ckpt= for resume="
+        )
+
+
+def _check_stages(config: TrainConfig, parts: Parts) -> None:
+    """Raises `UserError` for what the stages after training will need; what they import, they alone need."""
+    if "predict" in config.stages:
+        from assay.run import predict
+
+        predict.files_of(config, parts.data.source, parts.learner.task)
+    if "export" in config.stages:
+        from assay.run import export
+
+        export.check(config)
 
 
 def _execute(run: Run, began: float) -> None:
@@ -187,6 +212,14 @@ def _stages(run: Run, view: TensorBoard) -> None:
                 write_test_row(run, history, metrics, view)
             seconds = folder.result["seconds"] | {stage: time.perf_counter() - began}
             folder.update(metrics=folder.result["metrics"] | metrics, seconds=seconds)
+    if "predict" in run.config.stages:
+        from assay.run import predict
+
+        predict.show(run, predict.predict(run))
+    if "export" in run.config.stages:
+        from assay.run import export
+
+        folder.update(export=export.export(run))
     draw_figures(run, history, view)
 
 

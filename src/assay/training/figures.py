@@ -55,11 +55,13 @@ def curves(metrics: Path, names: tuple[str, str]) -> Figure:
     return figure
 
 
-def of_test(outputs: Tensor, targets: Tensor, images: Tensor | None) -> dict[str, Figure]:
-    """Those of a test by name; `images` are its inputs, where they are images."""
+def of_test(
+    outputs: Tensor, targets: Tensor, images: Tensor | None, names: Sequence[str] = ()
+) -> dict[str, Figure]:
+    """Those of a test by name; `images` are its inputs, where they are images, `names` those of classes."""
     if not targets.is_floating_point() and outputs.ndim == 2:
-        drawn = {"confusion": confusion(outputs, targets)}
-        return drawn if images is None else drawn | {"mistakes": mistakes(images, outputs, targets)}
+        drawn = {"confusion": confusion(outputs, targets, names)}
+        return drawn if images is None else drawn | {"mistakes": mistakes(images, outputs, targets, names)}
     if outputs.shape != targets.shape:
         return {}
     if outputs.ndim == 4:
@@ -67,7 +69,7 @@ def of_test(outputs: Tensor, targets: Tensor, images: Tensor | None) -> dict[str
     return {"predictions": scatter(outputs, targets)}
 
 
-def confusion(logits: Tensor, labels: Tensor) -> Figure:
+def confusion(logits: Tensor, labels: Tensor, names: Sequence[str] = ()) -> Figure:
     """How many of each true class were taken for which; logits (samples, classes), labels (samples,)."""
     classes = logits.shape[1]
     counts = multiclass_confusion_matrix(logits, labels, num_classes=classes)
@@ -80,15 +82,21 @@ def confusion(logits: Tensor, labels: Tensor) -> Figure:
                 taken, true, str(int(counts[true, taken])), ha="center", va="center", color=shade, size=8
             )
     axes.set(xlabel="predicted class", ylabel="true class", xticks=range(classes), yticks=range(classes))
+    if names:
+        axes.set_xticklabels(names, rotation=90)
+        axes.set_yticklabels(names)
     return figure
 
 
-def mistakes(images: Tensor, logits: Tensor, labels: Tensor) -> Figure:
+def mistakes(images: Tensor, logits: Tensor, labels: Tensor, names: Sequence[str] = ()) -> Figure:
     """The wrong answers given with the most confidence; images (samples, channels, height, width)."""
     confidence, taken = logits.softmax(1).max(1)
     wrong = torch.nonzero(taken != labels).flatten()
     worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][: GRID**2]
-    said = [f"{int(labels[at])} taken for {int(taken[at])}, {confidence[at]:.0%}" for at in worst.tolist()]
+    names = list(names) or [str(number) for number in range(logits.shape[1])]
+    said = [
+        f"{names[int(labels[at])]} taken for {names[int(taken[at])]}, {confidence[at]:.0%}" for at in worst
+    ]
     return _sheet(images[worst, 0], said)
 
 
@@ -105,6 +113,27 @@ def scatter(outputs: Tensor, targets: Tensor) -> Figure:
     low, high = float(targets.min()), float(targets.max())
     axes.plot([low, high], [low, high], "k-", linewidth=0.8)
     axes.set(xlabel="target", ylabel="output")
+    return figure
+
+
+def predictions(rows: Sequence[tuple[str, Image.Image, Tensor, Tensor]], names: Sequence[str]) -> Figure:
+    """Each picture as given, as the network sees it, (channels, height, width), and its best five classes."""
+    figure = Figure(figsize=(9, 1.6 * len(rows) + 0.2), layout="constrained")
+    for line, (name, given, seen, probabilities) in zip(
+        figure.subplots(len(rows), 3, squeeze=False), rows, strict=True
+    ):
+        line[0].imshow(np.asarray(given.convert("RGB")))
+        line[0].set_title(name[-32:], size=8)
+        line[1].set_title("as the network sees it", size=8)
+        low, high = seen.min(), seen.max()
+        line[1].imshow(((seen - low) / (high - low).clamp(min=1e-9)).permute(1, 2, 0).numpy(), cmap="gray")
+        for axes in line[:2]:
+            axes.set_axis_off()
+        values, classes = probabilities.topk(min(5, len(names)))
+        said = [names[at] for at in classes.tolist()][::-1]
+        line[2].barh(said, values.tolist()[::-1], color=["0.7"] * (len(said) - 1) + ["C0"])
+        line[2].set_xlim(0, 1)
+        line[2].tick_params(labelsize=7)
     return figure
 
 
