@@ -137,7 +137,7 @@ def test_the_readmes_model_trains(tmp_path: Path) -> None:
     assert result(run)["metrics"]["test/accuracy"] > 0.5
 
 
-EVERYTHING = "model=dropout data=squares optimizer=adamw scheduler=triangle callbacks=weight_norm"
+EVERYTHING = "model=dropout data=squares task=focal optimizer=adamw scheduler=triangle callbacks=weight_norm"
 
 
 @pytest.mark.usefixtures("forgotten")
@@ -163,6 +163,7 @@ def test_the_docs_own_code_is_found_by_the_workers_of_a_sweep(tmp_path: Path) ->
         *words,
         *EVERYTHING.split(),
         "model.width=8,16",
+        "sweep.metric=weight_norm",
     ]
     python_path = {**os.environ, "PYTHONPATH": str(tmp_path)}
     ended = subprocess.run(command, capture_output=True, text=True, env=python_path, timeout=200)

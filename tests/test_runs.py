@@ -39,7 +39,9 @@ def write_sweep(folder: Path, values: list[float | None], metric: str = "val/acc
     ]
     command = "python train.py -m optimizer=sgd seed=0,1,2"
     folder.mkdir(parents=True)
-    whole = {"name": folder.name, "command": command, "metric": metric, "direction": "auto", "jobs": jobs}
+    direction = "min" if metric.endswith("loss") else "max"
+    by = {"metric": metric, "direction": direction, "directions": {"accuracy": "max"}}
+    whole = {"name": folder.name, "command": command, "by": by, "jobs": jobs}
     (folder / "sweep.json").write_text(json.dumps(whole))
     for job, value in zip(jobs, values, strict=True):
         status = "failed" if value is None else "completed"

@@ -196,7 +196,9 @@ def as_text(name: str, value: Any) -> str:
         return "" if value is None else str(value)
     if name.endswith("accuracy"):
         return f"{value:.2%}"
-    return f"{value:.1f}" if name.endswith("seconds") else f"{value:.4f}"
+    if name.endswith("seconds"):
+        return f"{value:.1f}"
+    return f"{value:.4f}" if not value or abs(value) >= 0.001 else f"{value:.3g}"
 
 
 def seconds(value: float) -> str:

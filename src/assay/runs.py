@@ -21,7 +21,7 @@ from assay.errors import UserError
 from assay.report import Table, as_text, duration
 from assay.run.folder import RunFolder
 from assay.sweep.job import Entry, Manifest, SweepFolder
-from assay.sweep.leaderboard import direction_of, entries_of
+from assay.sweep.leaderboard import entries_of
 from assay.terminal import cut, grid
 
 MOST_ROWS, LONGEST = 40, 34  # rows, and characters of a name, on a terminal
@@ -137,7 +137,7 @@ def _moment(result: Mapping[str, Any], path: Path) -> float:
 
 def _ranking(manifest: Manifest) -> tuple[str, str]:
     """By which metric the best job is found, and which end of it is best."""
-    return manifest.metric, direction_of(manifest.metric, manifest.direction)
+    return manifest.by.metric, manifest.by.direction
 
 
 def _best(jobs: Sequence[Entry], manifest: Manifest) -> Entry | None:

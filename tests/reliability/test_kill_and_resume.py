@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +83,14 @@ def differences(folder: Path, original: Path) -> list[str]:
 
 
 def killed_and_resumed(
-    zygote: Zygote, output: Path, words: tuple[str, ...], kills: list[dict[str, Any]]
+    zygote: Zygote,
+    output: Path,
+    words: tuple[str, ...],
+    kills: list[dict[str, Any]],
+    short: Sequence[str] = WORDS,
 ) -> Path:
     """A run that is killed where each of the kills says, and resumed after each."""
-    command = [*WORDS, *words, f"output_dir={output}"]
+    command = [*short, *words, f"output_dir={output}"]
     for kill in kills:
         where = only_run(output) if (output / "runs").exists() else output
         fault: Mapping[str, Any] = kill | {"folder": str(where)}
@@ -123,6 +127,15 @@ def test_eight_kills(zygote: Zygote, uninterrupted: dict[str, Path], tmp_path: P
 @pytest.mark.timeout(1800)
 def test_fifty_kills(zygote: Zygote, uninterrupted: dict[str, Path], tmp_path: Path) -> None:
     show(zygote, uninterrupted, tmp_path, 50, seed=2)
+
+
+@pytest.mark.parametrize("words", [("model=cnn", "experiment=ink"), ("experiment=autoencoder",)])
+def test_other_tasks(zygote: Zygote, tmp_path: Path, words: tuple[str, ...]) -> None:
+    short = [word for word in WORDS if not word.startswith("model=")]
+    assert zygote.train(*short, *words, f"output_dir={tmp_path / 'whole'}")[0] == 0
+    kills: list[dict[str, Any]] = [{"operation": 60}, {"step": 70}]
+    folder = killed_and_resumed(zygote, tmp_path / "killed", words, kills, short)
+    assert differences(folder, only_run(tmp_path / "whole")) == []
 
 
 def test_the_curves_have_no_step_twice(

@@ -29,7 +29,7 @@ from tests.runs import config
 
 
 def save(folder: RunFolder, step: int, best: int | None) -> Path:
-    recorder = asdict(History(best={} if best is None else {"step": best}))
+    recorder = asdict(History("val/accuracy", "max", best={} if best is None else {"step": best}))
     metadata = {"format": FORMAT, "config": as_plain(config()), "versions": versions()}
     state: dict[str, Any] = {
         "state_dict": {}, "global_step": step, "assay": metadata, "callbacks": {"Recorder": recorder},

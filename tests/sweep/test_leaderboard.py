@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from assay.sweep.job import Entry
-from assay.sweep.leaderboard import Comparison, compare, direction_of, holm, leaderboard, spread
+from assay.sweep.job import Entry, ranking
+from assay.sweep.leaderboard import Comparison, compare, holm, leaderboard, spread
 from assay.sweep.report import files, groups_table, jobs_of, jobs_table
+from tests.runs import config
 
 ACCURACY = {"sgd": (0.95, 0.96, 0.97), "adam": (0.90, 0.905, 0.91)}
 
@@ -75,8 +76,8 @@ def test_failures_come_last_with_their_reason(entries: list[Entry]) -> None:
 
 
 def test_a_loss_is_better_when_it_is_less(entries: list[Entry]) -> None:
-    assert direction_of("val/loss", "auto") == "min"
-    assert leaderboard(entries, "val/loss").entries[0].id == "sgd2"
+    assert ranking(config("sweep.metric=val/loss"), {"accuracy": "max"}).direction == "min"
+    assert leaderboard(entries, "val/loss", "min").entries[0].id == "sgd2"
     assert leaderboard(entries, "val/accuracy", "min").entries[0].id == "adam0"
 
 

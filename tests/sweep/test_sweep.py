@@ -69,6 +69,25 @@ def test_the_table_is_printed_again_by_its_folder(output: Path, demo: Path) -> N
     assert "test/loss" in shown.stdout and "adam" in shown.stdout
 
 
+def test_another_task_is_ranked_by_its_own_metrics_and_their_ends(tmp_path: Path) -> None:
+    words = ("experiment=ink", "optimizer.lr=0.0001,0.003,0.3", "sweep.name=ink", "trainer.max_epochs=3")
+    done = sweep(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    r2 = [float(row["val/r2"]) for row in table(tmp_path / "sweeps" / "ink")]
+    assert r2 == sorted(r2, reverse=True)
+    assert "test/r2" in done.stdout and "accuracy" not in done.stdout
+    again = [sys.executable, str(ROOT / "train.py"), "leaderboard=sweeps/ink", "sweep.metric=val/mae"]
+    shown = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    errors = [float(line.split()[2]) for line in shown.stdout.splitlines() if line.strip()[:1].isdigit()]
+    assert errors == sorted(errors) and len(set(errors)) == 3
+
+
+def test_a_metric_that_nothing_measures_is_refused_before_the_first_job(tmp_path: Path) -> None:
+    refused = sweep(tmp_path, "seed=0,1", "sweep.metric=val/acuracy")
+    assert refused.returncode == 2 and not list(tmp_path.iterdir())
+    assert "did you mean sweep.metric=val/accuracy?" in refused.stderr
+
+
 def test_a_folder_named_twice_counts_once(output: Path, demo: Path) -> None:
     shown = [
         subprocess.run(

@@ -37,11 +37,21 @@ def test_no_mistakes_leave_an_empty_sheet(tmp_path: Path) -> None:
     assert figures.pixels(figure).shape == (700, 700, 3)
 
 
+def test_a_test_has_the_pictures_that_fit_its_targets() -> None:
+    images, numbers = torch.rand(4, 1, 6, 6), torch.rand(4, 1)
+    assert list(figures.of_test(LOGITS, LABELS, images)) == ["confusion", "mistakes"]
+    assert list(figures.of_test(LOGITS, LABELS, None)) == ["confusion"]
+    (scatter,) = figures.of_test(numbers, numbers, images).values()
+    assert np.asarray(scatter.axes[0].lines[0].get_xydata())[:, 0].tolist() == numbers.flatten().tolist()
+    (outputs,) = figures.of_test(images, images, images).values()
+    assert len(_said(outputs)) == 4
+
+
 def test_curves_have_what_was_measured(tmp_path: Path) -> None:
     metrics = tmp_path / "metrics.csv"
     rows = ["step,train/loss,train/accuracy,val/loss,val/accuracy", "10,2.0,0.1,,", "20,1.0,0.5,1.5,0.4"]
     metrics.write_text("\n".join(rows))
-    figure = figures.curves(metrics)
+    figure = figures.curves(metrics, ("loss", "accuracy"))
     drawn = {
         (axes.get_ylabel(), str(line.get_label())): np.asarray(line.get_xydata()).tolist()
         for axes in figure.axes

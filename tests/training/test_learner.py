@@ -12,6 +12,7 @@ from assay.data.order import epoch_order
 from assay.run.device import resolve
 from assay.run.parts import build_parts
 from assay.training.learner import Learner
+from assay.training.tasks import Classification
 from tests.runs import SHORT, checkpoint, config, result, train
 
 
@@ -69,7 +70,7 @@ def test_clipping_unscales_gradients_once(world_size: int) -> None:
         (plain, None, lambda loss: loss.backward()),
     ):
         optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-        module = Learner(model, optimizer, None, gradient_clip_val=0.1)
+        module = Learner(model, Classification(), optimizer, None, gradient_clip_val=0.1)
         module.trainer, module.scaler, module.manual_backward = trainer, kind, backward
         module.backward_of(weight=1.0)(model(features).sum())
         assert module.step() == 0.5

@@ -79,7 +79,7 @@ def check_components(config: TrainConfig | BenchConfig) -> None:
 def trial_problems(plain: Mapping[str, Any]) -> list[Problem]:
     """The problems of all components of a job that is to be built later and elsewhere.
 
-    Optimizer, schedule and callbacks are built once on a dummy parameter: torch checks ranges in its
+    Task, optimizer, schedule and callbacks are built once, on a dummy parameter: torch checks ranges in its
     constructors alone. Imports torch.
     """
     nodes = {key: value_at(plain, key) for key in component_keys(plain)}
@@ -90,6 +90,7 @@ def trial_problems(plain: Mapping[str, Any]) -> list[Problem]:
 
     dummy = torch.nn.Parameter(torch.zeros(2))
     try:
+        build(nodes["task"], "task")
         optimizer = build(nodes["optimizer"], "optimizer", params=[dummy])
         build(nodes["scheduler"], "scheduler", optimizer=optimizer, total_steps=1000)
         for key, node in nodes.items():

@@ -156,7 +156,7 @@ class EarlierRun:
         return (self.folder / "config.yaml", self.keys) if self.folder else None
 
     def onto(self, config: DictConfig, overrides: Sequence[Override]) -> DictConfig:
-        """The config with that run's values in it, all of them or its data, model and task, but for what was typed.
+        """The config with that run's values in it, all or data, model and task, but for what was typed.
 
         Keys that the run did not have, and secrets that were not kept, stay as they are.
         """

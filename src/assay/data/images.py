@@ -7,13 +7,15 @@ from typing import Annotated, Any, Literal, final
 
 import psutil
 import torch
+from PIL import Image
 from pydantic import Field
 from torch import Tensor
 from torch.utils.data import Dataset, Subset, TensorDataset
 from torchvision import datasets, transforms
 
 from assay.data import files
-from assay.data.source import Source, Split
+from assay.data.pictures import centred
+from assay.data.source import PictureSource, Split
 from assay.errors import UserError
 
 SPLIT_SEED = 20_240_501  # draws the validation images; never the run's seed, or results could not be compared
@@ -27,13 +29,14 @@ Target = Annotated[
 ]
 
 
-class Images(Source):
+class Images(PictureSource):
     """28 x 28 grey images in ten classes; of the 60,000 to train `val_size` are kept for validation."""
 
     in_shape = (1, 28, 28)
     reader: type[datasets.MNIST]
     mean: float  # of the training pixels in 0..1
     std: float
+    longer_side: int  # pixels of what is on an image
     checksums: Mapping[str, str]  # SHA-256 of the extracted files
 
     def __init__(
@@ -86,6 +89,10 @@ class Images(Source):
         images, targets = pixels.div_(255).sub_(self.mean).div_(self.std), self._targets(raw)
         return TensorDataset(images, images if targets is None else targets[chosen])
 
+    def picture(self, image: Image.Image) -> Tensor:
+        pixels = torch.from_numpy(centred(image, self.longer_side)).float()[None]
+        return pixels.div_(255).sub_(self.mean).div_(self.std)
+
     def _targets(self, raw: datasets.MNIST) -> Tensor | None:
         """Of all samples; None where they are the images."""
         if self.target == "ink":
@@ -125,6 +132,7 @@ class MNIST(Images):
     name = "MNIST"
     reader = datasets.MNIST
     mean, std = 0.1307, 0.3081
+    longer_side = 20
     checksums = {  # noqa: RUF012
         "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
         "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -140,6 +148,7 @@ class FashionMNIST(Images):
     name = "Fashion-MNIST"
     reader = datasets.FashionMNIST
     mean, std = 0.2860, 0.3530
+    longer_side = 28
     checksums = {  # noqa: RUF012
         "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
         "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",

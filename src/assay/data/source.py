@@ -3,6 +3,8 @@
 from abc import ABC, abstractmethod
 from typing import Any, Literal
 
+from PIL.Image import Image
+from torch import Tensor
 from torch.utils.data import Dataset
 
 Split = Literal["train", "val", "test"]
@@ -18,6 +20,7 @@ class Source(ABC):
 
     name: str
     in_shape: tuple[int, ...]  # of one sample
+    class_names: tuple[str, ...] = ()  # where classes are not called by their numbers
     num_classes: int | None = None  # where targets are labels, whole numbers from 0 on
     target_shape: tuple[int, ...] = ()  # of one sample, where targets are numbers
     batch_size: int
@@ -33,3 +36,11 @@ class Source(ABC):
     @abstractmethod
     def dataset(self, split: Split) -> Dataset[Any]:
         """The samples of one split; called after `prepare`."""
+
+
+class PictureSource(Source):
+    """One that can bring any picture to the form of its samples."""
+
+    @abstractmethod
+    def picture(self, image: Image) -> Tensor:
+        """The picture as the network sees it, of shape `in_shape`."""

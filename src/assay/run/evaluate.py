@@ -33,7 +33,9 @@ def evaluate(run: Run, stage: Literal["validate", "test"]) -> dict[str, float]:
 def write_test_row(run: Run, history: History, metrics: dict[str, float], view: TensorBoard) -> None:
     """The test's row, at the step of the checkpoint that was tested."""
     step, epoch = int(history.best.get("step", 0)), int(history.best.get("epoch", 0))
-    file = MetricsFile(run.folder.path / "metrics.csv", columns(run.parts.learner.task), keep_rows=history.rows)
+    file = MetricsFile(
+        run.folder.path / "metrics.csv", columns(run.parts.learner.task), keep_rows=history.rows
+    )
     file.append({"epoch": epoch, "step": step, "seconds": history.seconds, **metrics})
     file.close()
     view.log_metrics(metrics, step)
@@ -48,7 +50,9 @@ def draw_figures(run: Run, history: History, view: TensorBoard) -> None:
         outputs, targets = (torch.cat(each) for each in zip(*learner.tested, strict=True))
         samples = run.parts.data.split("test")
         images = samples.tensors[0] if isinstance(samples, TensorDataset) else None
-        drawn |= figures.of_test(outputs, targets, images if images is not None and images.ndim == 4 else None)
+        drawn |= figures.of_test(
+            outputs, targets, images if images is not None and images.ndim == 4 else None
+        )
     for name, figure in drawn.items():
         pixels = figures.pixels(figure)
         view.log_image(name, pixels, int(history.last.get("step", 0)))

@@ -14,7 +14,7 @@ from assay.report import Table, as_text
 from assay.run.provenance import git_state
 from assay.sweep.grid import label, swept_keys
 from assay.sweep.job import Entry
-from assay.sweep.leaderboard import Leaderboard, direction_of
+from assay.sweep.leaderboard import Leaderboard
 from assay.sweep.pool import Sweep
 from assay.sweep.report import code_of, groups_table, jobs_table
 from assay.terminal import grid, on_a_line, screen
@@ -40,7 +40,7 @@ class View:
     """Told what the folders of all jobs say, again and again."""
 
     def __init__(self, sweep: Sweep, entries: Mapping[str, Entry]) -> None:
-        self.sweep, self.metric = sweep, sweep.plan.config.metric
+        self.sweep, self.metric = sweep, sweep.by.metric
         self.keys = swept_keys([job.overrides for job in sweep.plan.jobs])
         self.before = entries  # what was there is no news
         self.live = Live(console=sweep.console, auto_refresh=False, transient=True)
@@ -91,7 +91,7 @@ class View:
         ]
         values = [value for one in entries if (value := one.metric(self.metric)) is not None]
         if values:
-            best = max if direction_of(self.metric, self.sweep.plan.config.direction) == "max" else min
+            best = max if self.sweep.by.direction == "max" else min
             said.append(f"best so far {as_text(self.metric, best(values))}")
         took = [one.seconds for one in entries if one.seconds is not None]
         waiting = count["pending"] + count["running"] + count["interrupted"]
@@ -103,12 +103,12 @@ class View:
 def show(board: Leaderboard, console: Console) -> None:
     """Groups where some have several seeds, then jobs; the best in bold, failures last."""
     if any(len(group.entries) > 1 for group in board.groups):
-        spare = _but(board.metric, "seconds", "test/accuracy", "sd")
+        spare = _but(board.metric, "seconds", board.test_metric, "sd")
         console.print(grid(replace(groups_table(board), spare=spare), console.width))
         compared = sum(group.comparison is not None for group in board.groups)
         if compared > 1:
             console.print(f"p values are corrected for {compared} comparisons (Holm)")
-    spare = _but(board.metric, f"last {board.metric}", "epochs", "seconds", "test/accuracy")
+    spare = _but(board.metric, f"last {board.metric}", "epochs", "seconds", board.test_metric)
     jobs = replace(jobs_table(board, MOST_ROWS).without("reason"), spare=spare)
     console.print(grid(jobs, console.width))
     if len(board.entries) > MOST_ROWS:

@@ -12,7 +12,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from filelock import FileLock
 from pydantic import BaseModel
@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from assay.config.compose import composing
 from assay.config.explain import key_of
 from assay.config.load import Loaded, load_job
-from assay.config.messages import InvalidConfig, Problem
+from assay.config.messages import InvalidConfig, Problem, nearest
 from assay.config.redact import redact, redact_text
 from assay.config.saved import as_plain, config_id, group_id
 from assay.config.schema import SweepConfig, TrainConfig
@@ -32,6 +32,7 @@ from assay.training.atomic import write_durably
 
 DIED = "its process died without a word"
 # what a stage measures; `fit` validates after its epochs
+Direction = Literal["max", "min"]
 STAGES = {"train": ("fit",), "val": ("fit", "validate"), "test": ("test",)}
 
 
@@ -95,7 +96,7 @@ def plan(overrides: Sequence[str]) -> Plan:
 
 
 def _refuse_useless(jobs: Sequence[Job], keys: Sequence[str]) -> None:
-    """Raises `UserError` for jobs that go on with a run, two that are one folder, a metric that none has."""
+    """Raises `UserError` for jobs that go on with a run, and two that are one folder."""
     if any(job.config.resume is not None for job in jobs):
         raise UserError("resume: a sweep goes on by itself\n  type its command again, with its sweep.name")
     first: dict[str, int] = {}
@@ -108,13 +109,45 @@ def _refuse_useless(jobs: Sequence[Job], keys: Sequence[str]) -> None:
                 f"{' and '.join(filter(None, own)) or f'seed={job.config.seed}'}\n"
                 "  what decides a result is the same in both: all but paths, names and what is logged"
             )
-    metric, has = jobs[0].config.sweep.metric, jobs[0].config.stages
-    stages = STAGES[metric.partition("/")[0]]
-    if not any(stage in stages for job in jobs for stage in job.config.stages):
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What the leaderboard is sorted by, which end is best, and that of each metric of the task."""
+
+    metric: str
+    direction: Direction
+    directions: Mapping[str, Direction]
+
+
+def ranking(
+    config: TrainConfig, directions: Mapping[str, Direction], before: Ranking | None = None
+) -> Ranking:
+    """As typed; else as `before`, or by the task's first metric where it is validated, or tested.
+
+    `directions` are the task's. Raises `UserError` for a metric that nothing measures: what callbacks log may
+    have any name.
+    """
+    metric, wanted = config.sweep.metric, config.sweep.direction
+    if metric is None and before is not None:
+        return before if wanted == "auto" else replace(before, direction=wanted)
+    if metric is None:
+        validates = {*STAGES["val"]} & {*config.stages}
+        metric = f"{'val' if validates else 'test'}/{next(iter(directions))}"
+    split, name = metric.partition("/")[0], metric.rpartition("/")[2]
+    names = [f"{one}/{measured}" for one in STAGES for measured in (*directions, "loss")]
+    if metric not in names and not config.callbacks:
+        near = nearest(metric, names)
+        hint = f"did you mean sweep.metric={near[0]}?" if near else f"it is one of {', '.join(names)}"
+        raise UserError(f"sweep.metric={metric}: nothing measures it\n  {hint}")
+    if metric in names and not {*STAGES[split]} & {*config.stages}:
         raise UserError(
             f"sweep.metric={metric}: no job has the stage that measures it\n"
-            f"  stages=[{','.join(has)}] is without {' or '.join(stages)}"
+            f"  stages=[{','.join(config.stages)}] is without {' or '.join(STAGES[split])}"
         )
+    if wanted == "auto":
+        wanted = directions.get(name) or ("min" if name.endswith("loss") else "max")
+    return Ranking(metric, wanted, directions)
 
 
 def refuse_any(problems: Sequence[Sequence[Problem]], jobs: Sequence[Sequence[str]]) -> None:
@@ -193,8 +226,7 @@ class Manifest(BaseModel):
 
     name: str
     command: str
-    metric: str
-    direction: str
+    by: Ranking
     jobs: tuple[Listed, ...]
 
 
@@ -217,10 +249,9 @@ class SweepFolder:
                 f"{file} is damaged\n  remove it and type the sweep's command again: no job is lost"
             ) from None
 
-    def write_manifest(self, plan: Plan, command: str) -> None:
+    def write_manifest(self, plan: Plan, by: Ranking, command: str) -> None:
         listed = tuple(Listed(job.id, job.group, job.name, tuple(redact(job.overrides))) for job in plan.jobs)
-        by, command = {"metric": plan.config.metric, "direction": plan.config.direction}, redact_text(command)
-        manifest = Manifest(name=self.path.name, command=command, jobs=listed, **by)
+        manifest = Manifest(name=self.path.name, command=redact_text(command), by=by, jobs=listed)
         if manifest != self.manifest:
             write_durably(self.path / "sweep.json", manifest.model_dump_json(indent=2).encode())
 

@@ -11,13 +11,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from assay.errors import UserError
 from assay.sweep.grid import swept_keys
-from assay.sweep.job import Entry, SweepFolder
+from assay.sweep.job import Direction, Entry, SweepFolder
 
-METRICS = ("val/accuracy", "val/loss", "test/accuracy", "test/loss")
 ORDER = {"completed": 0, "running": 1, "interrupted": 2, "pending": 3, "diverged": 4, "failed": 5}
 LEVEL = 0.05
 FEWEST = 3  # seeds: with two, an interval is 13 times the deviation, and a test finds nothing
@@ -71,7 +70,8 @@ class Group:
 @dataclass(frozen=True)
 class Leaderboard:
     metric: str
-    direction: Literal["max", "min"]
+    direction: Direction
+    metrics: tuple[str, ...]  # that one first, then all that the jobs have measured but in training
     keys: tuple[str, ...]  # those that differ between jobs
     entries: tuple[Entry, ...]  # the best first
     groups: tuple[Group, ...]
@@ -81,23 +81,26 @@ class Leaderboard:
         return [one for one in self.entries if one.failed or one.status == "interrupted"]
 
     @property
+    def test_metric(self) -> str:
+        """The same on the test images."""
+        return f"test/{self.metric.rpartition('/')[2]}"
+
+    @property
+    def curves(self) -> tuple[str, ...]:
+        """What is drawn over the steps: the loss, and what the board is sorted by."""
+        names = dict.fromkeys(("loss", self.metric.rpartition("/")[2]))
+        return tuple(f"{split}/{name}" for split in ("train", "val") for name in names)
+
+    @property
     def group_keys(self) -> list[str]:
         return [key for key in self.keys if key != "seed"]
 
 
-def direction_of(metric: str, wanted: str) -> Literal["max", "min"]:
-    """`auto` means less of a loss, more of anything else."""
-    if wanted == "auto":
-        return "min" if metric.endswith("loss") else "max"
-    return "max" if wanted == "max" else "min"
-
-
 def leaderboard(
-    entries: Sequence[Entry], metric: str = "val/accuracy", direction: str = "auto"
+    entries: Sequence[Entry], metric: str = "val/accuracy", direction: Direction = "max"
 ) -> Leaderboard:
     """Jobs and groups, sorted; equal ones stay in the order given."""
-    end = direction_of(metric, direction)
-    sign = -1 if end == "max" else 1
+    sign = -1 if direction == "max" else 1
 
     def of_job(entry: Entry) -> tuple[int, bool, float]:
         value = entry.metric(metric)
@@ -115,13 +118,15 @@ def leaderboard(
     members: dict[str, list[Entry]] = {}
     for entry in entries:
         members.setdefault(entry.group, []).append(entry)
-    groups = sorted((_group(id, ones, metric) for id, ones in members.items()), key=of_group)
+    measured = dict.fromkeys([metric, *(name for one in entries for name in one.result.get("metrics", {}))])
+    metrics = tuple(name for name in measured if not name.startswith("train/") or name == metric)
+    groups = sorted((_group(id, ones, metrics) for id, ones in members.items()), key=of_group)
     ordered = tuple(sorted(entries, key=of_job))
-    return Leaderboard(metric, end, tuple(keys), ordered, tuple(_compared(groups, metric)))
+    return Leaderboard(metric, direction, metrics, tuple(keys), ordered, tuple(_compared(groups, metric)))
 
 
-def _group(id: str, entries: Sequence[Entry], metric: str) -> Group:
-    measured = {name: list(by_seed(entries, name).values()) for name in dict.fromkeys((metric, *METRICS))}
+def _group(id: str, entries: Sequence[Entry], metrics: Sequence[str]) -> Group:
+    measured = {name: list(by_seed(entries, name).values()) for name in metrics}
     return Group(id, tuple(entries), {name: spread(values) for name, values in measured.items() if values})
 
 

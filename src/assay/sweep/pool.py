@@ -22,12 +22,12 @@ from rich.console import Console
 from assay.config.messages import Problem
 from assay.run.process import this_process, usable_cores
 from assay.run.signals import STOP, StopRequest
-from assay.sweep.job import Job, Plan, SweepFolder
+from assay.sweep.job import Direction, Job, Plan, Ranking, SweepFolder
 from assay.sweep.worker import Task, in_process, run_job, validate
 
 PRELOAD = ["assay.run.run"]  # what every job imports, which takes seconds
 START_METHOD = "forkserver" if sys.platform.startswith("linux") else "spawn"
-COMPONENTS = ("data", "model", "optimizer", "scheduler", "logger", "callbacks")
+COMPONENTS = ("data", "model", "task", "optimizer", "scheduler", "logger", "callbacks")
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class Sweep:
     engine: Engine
     request: StopRequest
     console: Console
+    by: Ranking
 
     def say(self, text: str, style: str | None = None) -> None:
         self.console.print(text, style=style, markup=False, soft_wrap=True)
@@ -144,8 +145,8 @@ def visible_gpus() -> tuple[str, ...]:
     return tuple(names[name.strip()] for name in allowed if name.strip() in names)
 
 
-def problems_of(jobs: Sequence[Job], with_files: bool) -> list[list[Problem]]:
-    """Of each job what is wrong with its components, and with the files of its data.
+def validated(jobs: Sequence[Job], with_files: bool) -> tuple[list[list[Problem]], dict[str, Direction]]:
+    """Of each job what is wrong with its components, and with the files of its data; what its task measures.
 
     Jobs whose components are alike are looked at once.
     """
@@ -155,11 +156,12 @@ def problems_of(jobs: Sequence[Job], with_files: bool) -> list[list[Problem]]:
     started = process(None, validate, list(distinct.values()), with_files, theirs)
     theirs.close()
     try:
-        problems = dict(zip(distinct, ours.recv(), strict=True))
+        problems, directions = ours.recv()
     except EOFError:
         started.join()
         raise RuntimeError(f"the process that validates died, exit code {started.exitcode}") from None
     except BaseException:  # Ctrl-C above all
         kill(started)
         raise
-    return [problems[key] for key in keys]
+    of_key = dict(zip(distinct, problems, strict=True))
+    return [of_key[key] for key in keys], directions

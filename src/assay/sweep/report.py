@@ -20,9 +20,8 @@ from assay.config.redact import redact_text
 from assay.report import Figure, Report, Series, Table, as_text, markdown, svg
 from assay.sweep.grid import label, quoted
 from assay.sweep.job import Entry
-from assay.sweep.leaderboard import METRICS, Leaderboard, Spread
+from assay.sweep.leaderboard import Leaderboard, Spread
 
-CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
 MOST_GROUPS = 10  # drawn, the best ones: more lines cannot be read
 MOST_BARS = 60
 MOST_KEYS = 6
@@ -39,7 +38,7 @@ def _with_interval(name: str, spread: Spread | None) -> str:
 def jobs_of(board: Leaderboard) -> list[dict[str, Any]]:
     """Each job's values by column; None where there is none."""
     last = [] if board.metric.startswith("test/") else [f"last {board.metric}"]
-    metrics = dict.fromkeys((board.metric, *last, *METRICS))
+    metrics = dict.fromkeys((board.metric, *last, *board.metrics))
     return [
         {
             "rank": None if one.metric(board.metric) is None else at,
@@ -77,7 +76,7 @@ def jobs_table(board: Leaderboard, most: int | None = None) -> Table:
     """The best first, failures last."""
     jobs = jobs_of(board)[:most]
     metrics = [one for one in (board.metric, f"last {board.metric}") if one in jobs[0]]
-    names = ["rank", *board.keys, *dict.fromkeys([*metrics, "test/accuracy"])]
+    names = ["rank", *board.keys, *dict.fromkeys([*metrics, *({board.test_metric} & jobs[0].keys())])]
     names += ["epochs", "total_seconds", "status", "reason"]
     red = ["red" if one.failed else "" for one in board.entries]
     return Table(
@@ -97,7 +96,7 @@ def groups_table(board: Leaderboard) -> Table:
         cells["n"] = str(spread.n if spread else 0) + (f" of {n}" if done < n else "")
         cells[metric] = _with_interval(metric, spread)
         cells["sd"] = as_text(metric, spread and spread.sd).rstrip("%")
-        cells["test/accuracy"] = _with_interval("test/accuracy", group.spreads.get("test/accuracy"))
+        cells[board.test_metric] = _with_interval(metric, group.spreads.get(board.test_metric))
         rows.append(cells | {"seconds": as_text("seconds", group.seconds), "": group.note})
     title = "By config, over seeds (mean ± 95 % interval)"
     styles = tuple("bold" if group.note == "best" else "" for group in board.groups)
@@ -164,12 +163,12 @@ def code_of(git: Mapping[str, Any]) -> str:
     return f"{str(git['sha'])[:12]}{changed}"
 
 
-def read_curves(entry: Entry) -> dict[str, Curve]:
-    """The curves of a job, from its `metrics.csv`."""
+def read_curves(entry: Entry, names: Sequence[str]) -> dict[str, Curve]:
+    """These curves of a job, from its `metrics.csv`."""
     file = entry.folder / "metrics.csv"
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     rows = list(csv.DictReader(lines))
-    return {name: {int(row["step"]): float(row[name]) for row in rows if row.get(name)} for name in CURVES}
+    return {name: {int(row["step"]): float(row[name]) for row in rows if row.get(name)} for name in names}
 
 
 def mean_of(curves: Sequence[Curve]) -> dict[int, tuple[float, float, float]]:
@@ -196,7 +195,7 @@ def figures(board: Leaderboard) -> dict[str, list[Figure]]:
     what = "fitting, then all else: starting, testing, figures"
     times = Figure("times", what, "", "seconds", bars=fit, rest=rest, logarithmic=False)
     return {
-        "Curves": [_curves(board, metric) for metric in ("val/loss", "val/accuracy")],
+        "Curves": [_curves(board, metric) for metric in board.curves[len(board.curves) // 2 :]],
         f"Keys against {board.metric}": [
             _key_against_metric(board, key) for key in board.keys[:MOST_KEYS] if done
         ],
@@ -208,7 +207,7 @@ def _curves(board: Leaderboard, metric: str) -> Figure:
     """Each group as its mean over its jobs."""
     series: list[Series] = []
     for group in [group for group in board.groups if group.completed][:MOST_GROUPS]:
-        curves = [read_curves(one)[metric] for one in group.completed]
+        curves = [read_curves(one, [metric])[metric] for one in group.completed]
         mean = tuple((step, mean) for step, (mean, _, _) in mean_of(curves).items())
         name = label(group.entries[0].overrides, board.group_keys) or "all jobs"
         series.append(Series(name, mean, tuple(tuple(curve.items()) for curve in curves if curve)))

@@ -19,9 +19,9 @@ from assay.errors import Interrupted, RunFailed, UserError
 from assay.run.signals import stop_requests
 from assay.sweep.clusters import engine_of
 from assay.sweep.console import View, conclude, console_of_sweep, introduce, list_jobs, show
-from assay.sweep.job import Entry, Job, SweepFolder, plan, refuse_any
+from assay.sweep.job import Direction, Entry, Job, SweepFolder, plan, ranking, refuse_any
 from assay.sweep.leaderboard import Leaderboard, entries_of, leaderboard
-from assay.sweep.pool import Sweep, problems_of, process
+from assay.sweep.pool import Sweep, process, validated
 from assay.sweep.report import files, page
 from assay.sweep.supervisor import Supervisor
 from assay.training.atomic import write_durably
@@ -39,21 +39,24 @@ def sweep(overrides: Sequence[str]) -> None:
     _refuse_other_grid(folder, jobs)
     entries = folder.entries(jobs)
     leaves = config.retry == "none"  # failed jobs as they are
-    is_new = folder.manifest is None
+    manifest = folder.manifest
+    is_new = manifest is None
     is_done = all(one.status == "completed" or (leaves and one.failed) for one in entries.values())
     failure: RunFailed | Interrupted | None = None
     with stop_requests() as request:
-        mine = Sweep(wanted, folder, engine, request, console_of_sweep())
+        directions = manifest.by.directions if manifest else {}
         if config.dry_run or is_new or not is_done:
-            with_files = not (engine.elsewhere or config.dry_run)
-            refuse_any(problems_of(jobs, with_files), [job.overrides for job in jobs])
+            problems, directions = validated(jobs, with_files=not (engine.elsewhere or config.dry_run))
+            refuse_any(problems, [job.overrides for job in jobs])
+        by = ranking(jobs[0].config, directions, manifest.by if manifest else None)
+        mine = Sweep(wanted, folder, engine, request, console_of_sweep(), by)
         if config.dry_run:
             return list_jobs(mine, list(entries.values()))
         if is_new or not is_done:
             failure = _run(mine, entries)
         else:
-            derive(folder.path, config.metric, config.direction)
-        board = leaderboard(entries_of([folder.path]), config.metric, config.direction)
+            derive(folder.path, by.metric, by.direction)
+        board = leaderboard(entries_of([folder.path]), by.metric, by.direction)
         conclude(mine, board)
     if failure is not None:
         raise failure
@@ -78,11 +81,11 @@ def _refuse_other_grid(folder: SweepFolder, jobs: Sequence[Job]) -> None:
 
 def _run(sweep: Sweep, entries: Mapping[str, Entry]) -> RunFailed | Interrupted | None:
     """Run what is left; what ended it before its end."""
-    folder, by, program = sweep.folder, sweep.plan.config, Path(sys.argv[0]).name
+    folder, by, program = sweep.folder, sweep.by, Path(sys.argv[0]).name
     command = [*(["python", "train.py"] if program.endswith(".py") else [program]), *sys.argv[1:]]
     with folder.locked():
         _refuse_other_grid(folder, sweep.plan.jobs)  # another command may have begun one of this name
-        folder.write_manifest(sweep.plan, shlex.join(command))
+        folder.write_manifest(sweep.plan, by, shlex.join(command))
         _write(folder, leaderboard(entries_of([folder.path]), by.metric, by.direction))
     introduce(sweep, list(entries.values()))
     theirs, ours = multiprocessing.Pipe(duplex=False)
@@ -100,7 +103,7 @@ def _run(sweep: Sweep, entries: Mapping[str, Entry]) -> RunFailed | Interrupted 
     return None
 
 
-def keep_derived(path: Path, metric: str, direction: str, sweep: Connection) -> None:
+def keep_derived(path: Path, metric: str, direction: Direction, sweep: Connection) -> None:
     """Make again what follows from the folders until the sweep's end, or death, closes the pipe.
 
     At most once a second, in no more than a fifth of the time, where a job's folder has changed.
@@ -118,7 +121,7 @@ def keep_derived(path: Path, metric: str, direction: str, sweep: Connection) -> 
     derive(path, metric, direction)
 
 
-def derive(path: Path, metric: str, direction: str) -> None:
+def derive(path: Path, metric: str, direction: Direction) -> None:
     """Make leaderboard, TensorBoard's view and report again from the folders; what is as it was stays."""
     folder = SweepFolder(path)
     if not os.access(path, os.W_OK):  # another user's, or on a medium that is read only
@@ -150,6 +153,6 @@ def print_leaderboard(folders: Sequence[str], overrides: Sequence[str]) -> None:
     Sorted as the first sweep was, unless the overrides say otherwise.
     """
     entries, manifest = entries_of(list(map(Path, folders))), SweepFolder(Path(folders[0])).manifest
-    by = [f"sweep.metric={manifest.metric}", f"sweep.direction={manifest.direction}"] if manifest else []
-    config = load("train", [*by, *overrides]).config.sweep
-    show(leaderboard(entries, config.metric, config.direction), console_of_sweep())
+    assert manifest is not None  # or `entries_of` had refused it
+    by = ranking(load("train", overrides).config, manifest.by.directions, manifest.by)
+    show(leaderboard(entries, by.metric, by.direction), console_of_sweep())

@@ -7,6 +7,7 @@ anew from the folders, in files of their own.
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from torch.utils.tensorboard import SummaryWriter, summary
 
 from assay.sweep.grid import job_name
 from assay.sweep.job import Entry
-from assay.sweep.leaderboard import METRICS, Group, Leaderboard
-from assay.sweep.report import CURVES, mean_of, numbers_in, read_curves
+from assay.sweep.leaderboard import Group, Leaderboard
+from assay.sweep.report import mean_of, numbers_in, read_curves
 
 # without types, or made by protobuf at run time
 HPARAMS: Any = summary.hparams
@@ -30,31 +31,33 @@ def write_views(board: Leaderboard, root: Path) -> None:
     """Replace TensorBoard's view of the sweep in `root`; the jobs' own files are left as they are."""
     begun = [one for one in board.entries if one.result]
     columns = {key: numbers_in([one.value(key) for one in begun]) for key in board.keys}
-    shown = {f"val_best/{name}": 0.0 for name in METRICS for one in begun if one.metric(name) is not None}
+    shown = {
+        f"val_best/{name}": 0.0 for name in board.metrics for one in begun if one.metric(name) is not None
+    }
     for at, entry in enumerate(begun):
         values = {key: column[at] for key, column in columns.items()}
         experiment, start, end = HPARAMS(values, shown)
-        _write_session(entry, start, end)
+        _write_session(entry, board.metrics, start, end)
         if at == 0:
             with _writer(root) as writer:
                 _add(writer, experiment)
     groups = [group for group in board.groups if len(group.completed) > 1]
     names = [job_name(one.entries[0].overrides, board.group_keys, one.id) for one in groups]
     for name, group in zip(names, groups, strict=True):
-        _write_bands(group, root / "groups" / name)
+        _write_bands(group, board.curves, root / "groups" / name)
     for folder in (root / "groups").glob("*"):
         if folder.name not in names:  # of an earlier look, when other keys differed
             shutil.rmtree(folder)
 
 
-def _write_session(entry: Entry, start: Any, end: Any) -> None:
+def _write_session(entry: Entry, metrics: Sequence[str], start: Any, end: Any) -> None:
     """Between torch's records, of which the second knows no other status than success."""
     info = DATA.SessionEndInfo(status=STATUS.get(entry.status, API.STATUS_UNKNOWN))
     data = metadata.create_summary_metadata(DATA.HParamsPluginData(session_end_info=info))
     end.value[0].metadata.CopyFrom(data)
     with _writer(entry.folder) as writer:
         _add(writer, start)
-        for name in METRICS:
+        for name in metrics:
             value = entry.metric(name)
             if value is not None:
                 writer.add_scalar(f"val_best/{name}", value, entry.result.get("best", {}).get("step", 0))
@@ -62,13 +65,13 @@ def _write_session(entry: Entry, start: Any, end: Any) -> None:
             _add(writer, end)
 
 
-def _write_bands(group: Group, folder: Path) -> None:
+def _write_bands(group: Group, curves: Sequence[str], folder: Path) -> None:
     """Charts of a mean between its least and most, in the tab Custom Scalars."""
-    jobs = [read_curves(one) for one in group.completed]
-    tags = {name: [f"{name}/{part}" for part in ("mean", "min", "max")] for name in CURVES}
+    jobs = [read_curves(one, curves) for one in group.completed]
+    tags = {name: [f"{name}/{part}" for part in ("mean", "min", "max")] for name in curves}
     with _writer(folder) as writer:
-        writer.add_custom_scalars({"mean over seeds": {name: ["Margin", tags[name]] for name in CURVES}})
-        for name in CURVES:
+        writer.add_custom_scalars({"mean over seeds": {name: ["Margin", tags[name]] for name in curves}})
+        for name in curves:
             for step, values in mean_of([job[name] for job in jobs]).items():
                 for tag, value in zip(tags[name], values, strict=True):
                     writer.add_scalar(tag, value, step)

@@ -173,12 +173,17 @@ def one_gpu(uuids: Sequence[str], jobs_per_gpu: int) -> Generator[str]:
 
 
 def validate(configs: Sequence[TrainConfig], with_files: bool, answer: Any) -> None:
-    """Send the problems of each config's components, then those of its data's files: both need torch."""
+    """Send the problems of each config's components, or those of its data's files: both need torch.
+
+    And what the task of the first measures, with the end that is best.
+    """
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
     problems = [trial_problems(as_plain(config)) for config in configs]
-    if with_files and not any(problems):
+    if any(problems):
+        return answer.send((problems, {}))
+    if with_files:
         problems = [_file_problems(config) for config in configs]
-    answer.send(problems)
+    answer.send((problems, dict(build(configs[0].task, "task").directions)))
 
 
 def _file_problems(config: TrainConfig) -> list[Problem]:

@@ -84,7 +84,7 @@ def confusion(logits: Tensor, labels: Tensor) -> Figure:
 
 
 def mistakes(images: Tensor, logits: Tensor, labels: Tensor) -> Figure:
-    """The wrong answers given with the most confidence; images of shape (samples, channels, height, width)."""
+    """The wrong answers given with the most confidence; images (samples, channels, height, width)."""
     confidence, taken = logits.softmax(1).max(1)
     wrong = torch.nonzero(taken != labels).flatten()
     worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][: GRID**2]
@@ -111,7 +111,7 @@ def scatter(outputs: Tensor, targets: Tensor) -> Figure:
 def _sheet(images: Tensor, said: Sequence[str]) -> Figure:
     """Grey images (samples, height, width) in rows of five, with a line over each."""
     height, width = images.shape[1:]
-    gap = max(8, height // 2)  # above each image, for what is said of it
+    gap = height // 2  # above each image, for what is said of it
     sheet = np.full((GRID * (height + gap), GRID * (width + gap)), np.nan, np.float32)
     figure, (axes,) = _axes(7, 7)
     axes.set_position((0, 0, 1, 1))

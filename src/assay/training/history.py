@@ -226,7 +226,11 @@ class Recorder(Callback):
             self._file.close()
 
     def _window_row(self, trainer: Trainer, step: int, learning_rate: float) -> None:
-        self._row(trainer, step, {**self.history.window.metrics(self.task, "train/"), "learning_rate": learning_rate})
+        self._row(
+            trainer,
+            step,
+            {**self.history.window.metrics(self.task, "train/"), "learning_rate": learning_rate},
+        )
         self.history.window = Sums()
 
     def _row(self, trainer: Trainer, step: int, values: dict[str, float]) -> None:
@@ -235,7 +239,9 @@ class Recorder(Callback):
             return
         epoch = trainer.current_epoch + ("samples_per_second" in values)
         self._file.append({"epoch": epoch, "step": step, "seconds": self.history.seconds, **values})
-        ours = {name: value for name, value in values.items() if name in self.columns}  # Lightning logs the others
+        ours = {
+            name: value for name, value in values.items() if name in self.columns
+        }  # Lightning logs the others
         for logger in trainer.loggers:
             logger.log_metrics(ours, step=step)
 
@@ -257,7 +263,7 @@ def evaluation(trainer: Trainer, module: Learner, split: str) -> dict[str, float
 def _over_processes(
     trainer: Trainer, executed: Executed
 ) -> tuple[list[float], list[dict[str, float]], list[int]]:
-    """Mean loss, sums of values and seen samples of each step, over all processes; the one read of the device."""
+    """Mean loss, sums of values, seen samples of each step, over all processes: the one read."""
     losses, counts, names = executed["losses"], executed["counts"], list(executed["values"])
     if not counts:
         return [], [], []

@@ -136,7 +136,7 @@ class Learner(LightningModule):
 
     @torch.no_grad()
     def _values(self, outputs: Tensor, targets: Tensor, counts: list[int]) -> dict[str, Tensor]:
-        """The task's values, summed over the samples of each batch; a sum a step would cost more than both."""
+        """The task's values, summed over each batch's samples; a sum a step would cost more than both."""
         ends = torch.tensor(counts).cumsum(0).to(outputs.device) - 1
         sums = {
             name: _precise(each).cumsum(0)[ends]

@@ -17,11 +17,11 @@ from assay.config.redact import redact
 from assay.data.module import DataModule
 from assay.errors import Interrupted
 from assay.training.checkpoint import copy_checkpoint, save_checkpoint
-from assay.training.learner import Executed, Learner
 from assay.training.history import Recorder, diverged
+from assay.training.learner import Executed, Learner
 from assay.training.state import at_epoch_start, epoch_and_batch, rng_of_all, rng_of_this, set_rng_state
 
-FORMAT = 2  # of what is kept under "assay" in a checkpoint
+FORMAT = 3  # of what is kept under "assay" in a checkpoint
 
 
 @final

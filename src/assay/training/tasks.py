@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal, final
 
 from pydantic import Field
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
 from assay.data.source import Source
 from assay.errors import UserError
@@ -22,7 +21,9 @@ class Task(ABC):
     Metrics follow from means over samples, so that any number of batches can be added up on the device.
     """
 
-    directions: Mapping[str, Direction]  # of each metric, the end that is best; the first decides which epoch is
+    directions: Mapping[
+        str, Direction
+    ]  # of each metric, the end that is best; the first decides which epoch is
 
     @property
     def metric(self) -> str:
@@ -69,7 +70,8 @@ class Sums:
         """Loss and metrics of the samples so far; a metric that is not finite is left out."""
         means = {name: value / self.samples for name, value in self.values.items()}
         finite = {name: float(value) for name, value in task.metrics(means).items() if math.isfinite(value)}
-        return {f"{prefix}{name}": value for name, value in {"loss": self.loss / self.samples, **finite}.items()}
+        measured = {"loss": self.loss / self.samples, **finite}
+        return {f"{prefix}{name}": value for name, value in measured.items()}
 
 
 @final
@@ -95,7 +97,7 @@ class Classification(Task):
         return (source.num_classes,)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
+        return nn.functional.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
 
     def values(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
         return {"accuracy": outputs.argmax(1) == targets}
@@ -130,7 +132,11 @@ class Regression(Task):
         return source.target_shape
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return F.mse_loss(outputs, targets) if self.error == "squared" else F.l1_loss(outputs, targets)
+        return (
+            nn.functional.mse_loss(outputs, targets)
+            if self.error == "squared"
+            else nn.functional.l1_loss(outputs, targets)
+        )
 
     def values(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
         error, targets = (outputs - targets).flatten(1), targets.flatten(1)

@@ -1,0 +1,169 @@
+"""A person's own pictures: a folder for each class, in any sizes and formats."""
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated, Any, Literal, final
+
+import numpy as np
+import psutil
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import Field
+from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset
+from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
+
+from assay.data.images import SPLIT_SEED, BatchSize, InMemory, Workers
+from assay.data.pictures import BROKEN, read, square
+from assay.data.source import PictureSource, Split
+from assay.errors import UserError
+
+HASHED = 64  # files whose content is part of the data's identity; of the others it is name and size
+LISTED = 3  # broken pictures that are named
+Sample = tuple[str, int]  # a file, and the number of its class
+Share = Annotated[float, Field(gt=0, lt=0.5)]
+
+
+@final
+class Folder(PictureSource):
+    """`root/<class>/...`, split by a fixed seed, or `root/train/<class>/...` with `val` and `test` beside it.
+
+    Of each picture the middle is taken, scaled to `image_size` squared and to numbers in -1..1.
+    """
+
+    def __init__(
+        self,
+        root: Annotated[str, Field(description="the folder that has a folder for each class")],
+        image_size: Annotated[int, Field(ge=4, le=1024, description="pixels of a side")] = 64,
+        channels: Annotated[Literal[1, 3], Field(description="1 is grey, 3 is colour")] = 3,
+        batch_size: BatchSize = 64,
+        val_share: Annotated[Share, Field(description="of the pictures, for validation")] = 0.1,
+        test_share: Annotated[Share, Field(description="of the pictures, for testing")] = 0.1,
+        in_memory: InMemory = "auto",
+        num_workers: Workers = 0,
+        skip_broken: Annotated[bool, Field(description="leave out pictures that cannot be read")] = False,
+    ) -> None:
+        self.root = Path(root).expanduser()
+        self.name = self.root.name
+        self.in_shape = (channels, image_size, image_size)
+        self.batch_size = batch_size
+        self.shares: dict[Split, float] = {"val": val_share, "test": test_share}
+        self.in_memory = in_memory
+        self.num_workers = num_workers
+        self.skip_broken = skip_broken
+        self.samples: dict[Split, list[Sample]] = {}
+        self.held: dict[Split, NDArray[np.uint8]] = {}  # the pixels of each split, where they fit
+
+    def prepare(self) -> str:
+        """Lists the pictures and reads each once; raises `UserError` for what cannot be trained on."""
+        self.samples = self._listed()
+        everything = [sample for samples in self.samples.values() for sample in samples]
+        holds = self._fits_in_memory(len(everything))
+        broken: list[str] = []
+        for split, samples in self.samples.items():
+            with ThreadPoolExecutor() as pool:
+                pixels = list(pool.map(lambda one: self._read(one, holds), samples))
+            kept = [at for at, one in enumerate(pixels) if not isinstance(one, str)]
+            broken += [one for one in pixels if isinstance(one, str)]
+            self.samples[split] = [samples[at] for at in kept]
+            if holds and kept:
+                self.held[split] = np.stack([np.asarray(pixels[at]) for at in kept])
+        if broken and not self.skip_broken:
+            more = f", and {len(broken) - LISTED} more" if len(broken) > LISTED else ""
+            raise UserError(
+                f"data.root: {len(broken)} of {len(everything)} pictures cannot be read\n"
+                f"  {'; '.join(broken[:LISTED])}{more}\n"
+                "  remove them, or type data.skip_broken=true"
+            )
+        if empty := [split for split, samples in self.samples.items() if not samples]:
+            raise UserError(f"data.root: {len(everything)} pictures in {self.root} leave none for {empty[0]}")
+        self.name = f"{self.root.name}{f' without {len(broken)} broken pictures' if broken else ''}"
+        return self._identity(everything)
+
+    def dataset(self, split: Split) -> Dataset[Any]:
+        labels = torch.tensor([label for _, label in self.samples[split]])
+        if split in self.held:
+            return TensorDataset(_scaled(self.held[split]), labels)
+        return _Streamed([file for file, _ in self.samples[split]], labels, self)
+
+    def picture(self, image: Image.Image) -> Tensor:
+        channels, size, _ = self.in_shape
+        return _scaled(square(image, size, channels))
+
+    def _listed(self) -> dict[Split, list[Sample]]:
+        """The files of each split; what has no folder of its own is drawn from the training pictures."""
+        if not self.root.is_dir():
+            raise UserError(f"data.root={self.root}: no such folder")
+        own = (self.root / "train").is_dir()
+        top = self.root / "train" if own else self.root
+        try:
+            classes, numbers = find_classes(str(top))
+            splits: dict[Split, list[Sample]] = {"train": make_dataset(str(top), numbers, IMG_EXTENSIONS)}
+            for split in self.shares:
+                if own and (self.root / split).is_dir():
+                    splits[split] = make_dataset(str(self.root / split), numbers, IMG_EXTENSIONS)
+        except FileNotFoundError as error:
+            raise UserError(f"data.root: {str(error).partition('. ')[0]}\n  {LAYOUT}") from None
+        if len(classes) < 2:
+            raise UserError(f"data.root: {top} has one folder, {classes[0]}, and so one class\n  {LAYOUT}")
+        self.class_names, self.num_classes = tuple(classes), len(classes)
+        pictures, seed = splits["train"], torch.Generator().manual_seed(SPLIT_SEED)
+        order, begin = torch.randperm(len(pictures), generator=seed).tolist(), 0
+        for split, share in self.shares.items():
+            if split not in splits:
+                end = begin + round(share * len(pictures))
+                splits[split] = [pictures[at] for at in sorted(order[begin:end])]
+                begin = end
+        splits["train"] = [pictures[at] for at in sorted(order[begin:])]
+        return splits
+
+    def _fits_in_memory(self, count: int) -> bool:
+        if isinstance(self.in_memory, bool):
+            return self.in_memory
+        needed = count * int(np.prod(self.in_shape)) * 5  # bytes: as read, and as numbers
+        return needed < psutil.virtual_memory().available / 2
+
+    def _read(self, sample: Sample, keep: bool) -> NDArray[np.uint8] | str | None:
+        """The pixels, or why there are none."""
+        channels, size, _ = self.in_shape
+        try:
+            pixels = square(read(Path(sample[0])), size, channels)
+        except BROKEN as error:
+            return f"{sample[0]}: {type(error).__name__}: {str(error).partition(' (')[0][:60]}"
+        return pixels if keep else None
+
+    def _identity(self, samples: Sequence[Sample]) -> str:
+        """A digest of all names and sizes, and of the content of some files."""
+        digest = hashlib.sha256()
+        paths = sorted(Path(file) for file, _ in samples)
+        for path in paths:
+            digest.update(f"{path.relative_to(self.root)} {path.stat().st_size}\n".encode())
+        for path in paths[:: max(1, len(paths) // HASHED)]:
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+
+LAYOUT = "it needs a folder for each class, with pictures in it: <root>/cat/1.png, <root>/dog/1.png"
+
+
+def _scaled(pixels: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(pixels).float().div_(127.5).sub_(1)
+
+
+class _Streamed(Dataset[tuple[Tensor, Tensor]]):
+    """Read again each time, by the DataLoader's workers."""
+
+    def __init__(self, files: Sequence[str], labels: Tensor, source: Folder) -> None:
+        self.files = np.array(files)  # one block of memory: a list would be copied into every worker
+        self.labels = labels
+        self.shape = source.in_shape
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        channels, size, _ = self.shape
+        return _scaled(square(read(Path(str(self.files[index]))), size, channels)), self.labels[index]
