@@ -39,8 +39,7 @@ def write_sweep(folder: Path, values: list[float | None], metric: str = "val/acc
     ]
     command = "python train.py -m optimizer=sgd seed=0,1,2"
     folder.mkdir(parents=True)
-    direction = "min" if metric.endswith("loss") else "max"
-    by = {"metric": metric, "direction": direction, "directions": {"accuracy": "max"}}
+    by = {"metric": metric, "direction": "min" if metric == "val/loss" else "max", "directions": {}}
     whole = {"name": folder.name, "command": command, "by": by, "jobs": jobs}
     (folder / "sweep.json").write_text(json.dumps(whole))
     for job, value in zip(jobs, values, strict=True):

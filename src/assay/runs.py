@@ -114,7 +114,7 @@ def _sweep(path: Path) -> Row:
     if manifest is None:
         return Row(path.name, "damaged", path.stat().st_mtime)
     jobs = list(SweepFolder(path).entries(manifest.jobs).values())
-    (metric, _), count = _ranking(manifest), Counter(job.status for job in jobs)
+    metric, count = manifest.by.metric, Counter(job.status for job in jobs)
     others = [f"{count[status]} {status}" for status in count if status != "completed"]
     status = ", ".join([f"{count['completed']}/{len(jobs)} completed", *others])
     changed = _changed(word for word in typed if "=" in word)
@@ -135,18 +135,10 @@ def _moment(result: Mapping[str, Any], path: Path) -> float:
         return path.stat().st_mtime
 
 
-def _ranking(manifest: Manifest) -> tuple[str, str]:
-    """By which metric the best job is found, and which end of it is best."""
-    return manifest.by.metric, manifest.by.direction
-
-
 def _best(jobs: Sequence[Entry], manifest: Manifest) -> Entry | None:
     """The job that the leaderboard has first; None where none has completed."""
-    metric, direction = _ranking(manifest)
-    measured, best = (
-        [job for job in jobs if job.metric(metric) is not None],
-        max if direction == "max" else min,
-    )
+    metric, best = manifest.by.metric, max if manifest.by.direction == "max" else min
+    measured = [job for job in jobs if job.metric(metric) is not None]
     return best(measured, key=lambda job: job.metric(metric) or 0.0, default=None)
 
 

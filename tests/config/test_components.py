@@ -38,7 +38,7 @@ def test_the_door_refuses_it_too(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="is refused"):
-        build(node, "model", in_shape=(1, 28, 28), num_classes=10)
+        build(node, "model", in_shape=(1, 28, 28), out_shape=(10,))
     assert not list(tmp_path.iterdir())
 
 
@@ -147,7 +147,7 @@ SHAPE = (1, 28, 28)
 
 
 def test_what_the_signature_knows_is_supplied() -> None:
-    network = build(load("train", []).config.model, "model", in_shape=SHAPE, num_classes=7, seed=3)
+    network = build(load("train", []).config.model, "model", in_shape=SHAPE, out_shape=(7,), seed=3)
     assert network.linear2.out_features == 7
 
 
@@ -168,8 +168,8 @@ def test_no_target_is_nothing() -> None:
 
 
 def test_a_config_may_set_the_classes_but_not_the_shape() -> None:
-    node = {"_target_": "assay.models.mlp.MNISTClassifier", "num_classes": 12}
-    assert build(node, "model", in_shape=SHAPE, num_classes=10).linear2.out_features == 12
+    node = {"_target_": "assay.models.mlp.MNISTClassifier", "out_shape": [12]}
+    assert build(node, "model", in_shape=SHAPE, out_shape=(10,)).linear2.out_features == 12
     (problem,) = component_problems(node | {"in_shape": [3, 3]}, "model")
     assert "Assay itself supplies in_shape" in problem.text
 
@@ -215,7 +215,7 @@ def test_a_bug_in_code_of_ones_own_is_no_refusal(monkeypatch: pytest.MonkeyPatch
 def test_the_exceptions_own_text_is_kept() -> None:
     node = {"_target_": "assay.models.cnn.CNN"}
     with pytest.raises(UserError, match=r"a CNN needs images of shape \(channels, height, width\)"):
-        build(node, "model", in_shape=(3,), num_classes=2)
+        build(node, "model", in_shape=(3,), out_shape=(2,))
 
 
 def test_a_missing_argument_is_said_with_the_word_that_adds_it() -> None:

@@ -52,6 +52,7 @@ def test_a_text_named_like_a_secret_is_in_no_file_and_is_asked_for_again(shell: 
 
 
 def test_a_secret_of_the_environment_is_in_no_file_wherever_it_is_used(shell: Shell) -> None:
-    callback = "{_target_: pytorch_lightning.callbacks.ModelCheckpoint, dirpath: '${oc.env:MY_TOKEN}'}"
+    monitors = "monitor: val/loss, dirpath: '${oc.env:MY_TOKEN}'"  # it keeps its files' names as keys
+    callback = f"{{_target_: pytorch_lightning.callbacks.ModelCheckpoint, {monitors}}}"
     run = shell.run(f"+callbacks.keep={callback}", env={"MY_TOKEN": SECRET})
     assert written(run) == []

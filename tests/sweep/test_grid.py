@@ -16,7 +16,7 @@ def test_a_product_turns_its_last_key_fastest() -> None:
 
 
 def test_glob_takes_the_options_of_a_group() -> None:
-    assert expand(["model=glob(*)"], "product") == [("model=cnn",), ("model=mlp",)]
+    assert expand(["model=glob(*)"], "product") == [("model=autoencoder",), ("model=cnn",), ("model=mlp",)]
 
 
 def test_zip_takes_the_ith_values_together() -> None:

@@ -43,7 +43,8 @@ def redact_text(text: str) -> str:
 def redact(value: Any, name: str = "") -> Any:
     """A copy of a plain config (mappings, lists, values) that may be written: secret texts are blanked."""
     if isinstance(value, Mapping):
-        return {inner: redact(item, str(inner)) for inner, item in value.items()}
+        names = {inner: redact_text(inner) if isinstance(inner, str) else inner for inner in value}
+        return {names[inner]: redact(item, str(inner)) for inner, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [redact(item, name) for item in value]
     if not isinstance(value, str):

@@ -14,8 +14,8 @@ from pytorch_lightning.loggers.logger import Logger
 from rich.console import Console
 from torch import nn
 
-from assay.config.components import build
-from assay.config.schema import TrainConfig
+from assay.config.components import build, resolve_target, signature
+from assay.config.schema import Component, TrainConfig
 from assay.data.module import DataModule
 from assay.data.source import Source
 from assay.run.device import Device, choose_threads
@@ -89,8 +89,7 @@ def build_parts(
     clip = config.trainer.gradient_clip_val, config.trainer.gradient_clip_algorithm
     learner = Learner(network, task, optimizer, scheduler, *clip)
     nodes = config.callbacks or {}
-    best = {"monitor": task.metric, "mode": task.direction}
-    callbacks = [cast(Callback, build(node, f"callbacks.{name}", **best)) for name, node in nodes.items()]
+    callbacks = [_callback(node, f"callbacks.{name}", task) for name, node in nodes.items()]
     seen = forward(learner, data, typed=[key for key in shapes if config.model.get(key) is not None])
     if threads is None:
         flop = source.batch_size * seen.flop
@@ -98,6 +97,13 @@ def build_parts(
     torch.set_num_threads(threads)
     seed_everything(config.seed + rank)  # whatever building drew; processes must not share dropout masks
     return Parts(data, learner, callbacks, threads, digest, seen.shapes)
+
+
+def _callback(node: Component, key: str, task: Task) -> Callback:
+    """One that must monitor something, and is not told what, follows the task."""
+    needs = signature(resolve_target(node["_target_"]))[1] - node.keys()
+    best = {"monitor": task.metric, "mode": task.direction} if "monitor" in needs else {}
+    return cast(Callback, build(node, key, **best))
 
 
 def build_loggers(config: TrainConfig, folder: Path) -> list[Logger]:
