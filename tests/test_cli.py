@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from assay import cli
-from assay.errors import Interrupted, RunFailed, UserError
+from assay.errors import Interrupted, RunFailed, UserError, say
 
 
 def test_flags_and_words_are_told_apart() -> None:
@@ -101,3 +101,32 @@ def test_folders_whose_names_have_signs_of_hydras_grammar_need_no_quotes(
         Path(name, "config.yaml").write_text(f"seed: {seed}\n")
     assert cli.train(["diff=[seed=1,name=a-1, seed=2-2]"]) == 0
     assert "config  seed  1      2" in capsys.readouterr().out
+
+
+def test_an_error_on_a_terminal_breaks_between_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    text = "model=x: there is no such option\n  did you mean model=cnn or perhaps another?"
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    say(text)
+    assert capsys.readouterr().err.splitlines() == [
+        "model=x: there is no such",
+        "    option",
+        "  did you mean model=cnn or",
+        "      perhaps another?",
+    ]
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
+    say(text)
+    assert capsys.readouterr().err == f"{text}\n"
+
+
+def test_ctrl_c_before_anything_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*words: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("assay.config.load.load", interrupted)
+    assert cli.train([]) == 130
+    assert "nothing was written" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from assay.errors import Interrupted, RunFailed, UserError
+from assay.errors import Interrupted, RunFailed, UserError, say
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 CLOSED = {
@@ -59,21 +59,21 @@ def exit_code(command: Callable[[], None]) -> int:
             raise UserError(f"{CONF} is missing: Assay runs from its checkout\n  there: pip install -e .")
         command()
     except UserError as error:
-        print(error, file=sys.stderr)
+        say(str(error))
         return 2
     except PermissionError as error:
         if error.filename is None:  # of no file: a bug
             raise
-        print(f"{error.filename}: {error.strerror}\n  change its permissions: chmod u+rwX", file=sys.stderr)
+        say(f"{error.filename}: {error.strerror}\n  change its permissions: chmod u+rwX")
         return 2
     except RunFailed as error:
-        print(error, file=sys.stderr)
+        say(str(error))
         return 1
     except KeyboardInterrupt:
-        print("stopped by SIGINT before anything began: nothing was written", file=sys.stderr)
+        say("stopped by SIGINT before anything began: nothing was written")
         return 128 + signal.SIGINT
     except Interrupted as stop:
-        print(stop, file=sys.stderr)
+        say(str(stop))
         return 128 + stop.signum
     return 0
 
@@ -178,8 +178,8 @@ def _as_typed(word: str) -> str:
     """The word, quoted if it is a path whose name Hydra would take apart: jobs/optimizer=sgd,seed=0-..."""
     key, _, value = word.partition("=")
     is_path = key in ("ckpt", "resume", "reproduce", "leaderboard", "output_dir")
-    is_there = Path(value).exists() or (key == "ckpt" and value.startswith("best:"))
-    is_odd = value.startswith("~/") or ({*value} & {*",="} and is_there)
+    is_best = key == "ckpt" and value.startswith("best:")
+    is_odd = value.startswith("~/") or ({*value} & {*",="} and (is_best or Path(value).exists()))
     return f"{key}='{value}'" if is_path and is_odd else word
 
 

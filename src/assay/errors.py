@@ -1,6 +1,9 @@
 """What a run may raise on purpose; everything else is a bug and leaves its traceback in `log.txt`."""
 
+import shutil
 import signal
+import sys
+import textwrap
 
 
 class UserError(Exception):
@@ -35,3 +38,15 @@ class Interrupted(BaseException):
 
     def __str__(self) -> str:
         return f"stopped by {signal.Signals(self.signum).name}"
+
+
+def say(text: str) -> None:
+    """On standard error; a terminal breaks it between words, never in one, and goes on further in."""
+    lines = text.splitlines()
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        unbroken = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+        for i, line in enumerate(lines):
+            unbroken.subsequent_indent = " " * (len(line) - len(line.lstrip()) + 4)
+            lines[i] = unbroken.fill(line)
+    print("\n".join(lines), file=sys.stderr)

@@ -221,13 +221,6 @@ def test_a_bug_in_a_persons_model_keeps_its_traceback(
     assert result(folder)["status"] == "failed" and result(folder)["seconds"]["total"] == 0.0
 
 
-def test_logits_of_another_shape_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = train(tmp_path, "+model.out_shape=[7]", code=1)
-    said = capsys.readouterr().err
-    assert "MNISTClassifier gives (2, 7)" in said and "(2, 10) is needed" in said
-    assert result(folder)["status"] == "failed"
-
-
 def test_adam_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build, built = parts.build, list[str]()
 

@@ -103,12 +103,12 @@ class View:
 def show(board: Leaderboard, console: Console) -> None:
     """Groups where some have several seeds, then jobs; the best in bold, failures last."""
     if any(len(group.entries) > 1 for group in board.groups):
-        spare = _but(board.metric, "seconds", "test/accuracy", "sd")
+        spare = _but(board.metric, "seconds", board.test_metric, "sd")
         console.print(grid(replace(groups_table(board), spare=spare), console.width))
         compared = sum(group.comparison is not None for group in board.groups)
         if compared > 1:
             console.print(f"p values are corrected for {compared} comparisons (Holm)")
-    spare = _but(board.metric, f"last {board.metric}", "epochs", "seconds", "test/accuracy")
+    spare = _but(board.metric, f"last {board.metric}", "epochs", "seconds", board.test_metric)
     jobs = replace(jobs_table(board, MOST_ROWS).without("reason"), spare=spare)
     console.print(grid(jobs, console.width))
     if len(board.entries) > MOST_ROWS:
