@@ -8,6 +8,8 @@ Reading needs no torch.
 """
 
 import errno
+import shlex
+import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,7 +20,7 @@ from filelock import FileLock
 from pydantic import BaseModel
 
 from assay.config.compose import composing
-from assay.config.explain import key_of
+from assay.config.explain import groups, key_of
 from assay.config.load import Loaded, load_job
 from assay.config.messages import InvalidConfig, Problem
 from assay.config.redact import redact, redact_text
@@ -27,7 +29,18 @@ from assay.config.schema import SweepConfig, TrainConfig
 from assay.errors import UserError
 from assay.run.earlier import find_earlier
 from assay.run.folder import RunFolder
-from assay.sweep.grid import axes, expand, grid_name, is_for_all, job_name, label, swept, swept_keys
+from assay.sweep.grid import (
+    axes,
+    expand,
+    grid_name,
+    is_for_all,
+    job_name,
+    label,
+    overrides_of,
+    swept,
+    swept_keys,
+)
+from assay.sweep.space import Space, corners, refuse_search, space_of
 from assay.training.atomic import write_durably
 
 DIED = "its process died without a word"
@@ -57,41 +70,67 @@ class Plan:
     """What a command line asks for: jobs, where they run, and the environment variables that they get."""
 
     name: str  # of the sweep
-    jobs: tuple[Job, ...]
+    jobs: tuple[Job, ...]  # of a search those at the corners of its space, which are not run
+    keys: tuple[str, ...]  # those that differ between jobs
     launcher: Mapping[str, Any]
     env: Mapping[str, str]
+    for_all: tuple[str, ...]  # overrides that are no job's
+    space: Space | None  # of a search
 
     @property
     def config(self) -> SweepConfig:
         return self.jobs[0].config.sweep
 
+    @property
+    def count(self) -> int:
+        """How many jobs there are in all, if nothing ends a search before."""
+        return len(self.jobs) if self.space is None else (self.config.trials or 1) * self.config.seeds
+
 
 def plan(overrides: Sequence[str]) -> Plan:
     """The jobs that overrides and sweep file make; raises `UserError` with the problems of all of them."""
-    for_all = [one for one in overrides if is_for_all(key_of(one))]
+    for_all = tuple(one for one in overrides if is_for_all(key_of(one)))
     typed = [one for one in overrides if one not in for_all]
-
-    def load(job: Sequence[str]) -> tuple[Loaded | None, list[Problem]]:
-        return load_job("train", [*for_all, *job], find_earlier)
-
     with composing():
-        first_job = tuple(values[0] for values in axes(typed).values())
-        first = load(first_job)
-        of_file = (first[0].config.sweep.mode, first[0].config.sweep.params) if first[0] else ("product", {})
-        grid = expand(typed, *of_file)
-        results = [first if job == first_job else load(job) for job in grid]
-    refuse_any([problems for _, problems in results], grid)
-    loaded = [one for one, _ in results if one is not None]
-    plain = [as_plain(one.config) for one in loaded]
-    keys, ids = swept_keys(grid), list(map(config_id, plain))
-    configs = [replace(one.config, sweep=replace(one.config.sweep, params={})) for one in loaded]
-    jobs = tuple(
-        Job(id, group_id(whole), job_name(job, keys, id), job, config)
-        for id, whole, job, config in zip(ids, plain, grid, configs, strict=True)
-    )
+        first_job = tuple(axis.overrides[0] for axis in axes(typed).values())
+        first = load_job("train", [*for_all, *first_job], find_earlier)
+        config = first[0].config.sweep if first[0] else None
+        columns = axes([*overrides_of(config.params if config else {}), *typed])
+        if config is not None:
+            refuse_search(config, columns)
+        is_search = config.search is not None if config else any(one.is_interval for one in columns.values())
+        if is_search:
+            points = corners(columns, [key for key in columns if key in groups()])
+        else:
+            points = expand(typed, config.mode if config else "product", config.params if config else {})
+        results = [
+            first if point == first_job else load_job("train", [*for_all, *point], find_earlier)
+            for point in points
+        ]
+    refuse_any([problems for _, problems in results], points, "corner" if is_search else "job")
+    loaded, keys = [one for one, _ in results if one is not None], swept_keys(points)
+    jobs = tuple(_job(one, point, keys) for one, point in zip(loaded, points, strict=True))
     _refuse_useless(jobs, keys)
-    name = jobs[0].config.sweep.name or grid_name(grid, ids)
-    return Plan(name, jobs, loaded[0].composed.launcher, loaded[0].composed.environment)
+    ids, config = [job.id for job in jobs], jobs[0].config.sweep
+    space = space_of(columns, config, ids) if is_search else None
+    name = config.name or (space.name if space else grid_name(points, ids))
+    keys = (*keys, "seed") if config.seeds > 1 else tuple(keys)
+    return Plan(name, jobs, keys, loaded[0].composed.launcher, loaded[0].composed.environment, for_all, space)
+
+
+def job_of(plan: Plan, overrides: Sequence[str]) -> Job:
+    """One more job of a search; raises `InvalidConfig`."""
+    with composing():
+        loaded, problems = load_job("train", [*plan.for_all, *overrides], find_earlier)
+    if loaded is None:
+        raise InvalidConfig(problems)
+    return _job(loaded, overrides, plan.keys)
+
+
+def _job(loaded: Loaded, overrides: Sequence[str], keys: Sequence[str]) -> Job:
+    config, plain = loaded.config, as_plain(loaded.config)
+    id, config = config_id(plain), replace(config, sweep=replace(config.sweep, params={}))
+    return Job(id, group_id(plain), job_name(overrides, keys, id), tuple(overrides), config)
 
 
 def _refuse_useless(jobs: Sequence[Job], keys: Sequence[str]) -> None:
@@ -117,7 +156,9 @@ def _refuse_useless(jobs: Sequence[Job], keys: Sequence[str]) -> None:
         )
 
 
-def refuse_any(problems: Sequence[Sequence[Problem]], jobs: Sequence[Sequence[str]]) -> None:
+def refuse_any(
+    problems: Sequence[Sequence[Problem]], jobs: Sequence[Sequence[str]], what: str = "job"
+) -> None:
     """Raises `InvalidConfig` if any job has a problem: each problem once, with the first job that has it."""
     where: dict[str, list[tuple[int, Problem]]] = {}
     for at, ones in enumerate(problems):
@@ -128,7 +169,8 @@ def refuse_any(problems: Sequence[Sequence[Problem]], jobs: Sequence[Sequence[st
     for has in where.values():
         first, problem = has[0]
         more = f" and {len(has) - 1} more" if len(has) > 1 else ""
-        note = f"in job {first + 1} of {len(jobs)} ({label(jobs[first], keys)}){more}"
+        note = f"in {what} {first + 1} of {len(jobs)} ({label(jobs[first], keys)}){more}"
+        note += ": a search draws every key with every option" if what == "corner" else ""
         in_all = len(has) == len(jobs)
         raised.append(problem if in_all else replace(problem, notes=(*problem.notes[:2], note)))
     if raised:
@@ -149,6 +191,11 @@ class Entry(Listed):
         return self.status in ("failed", "diverged")
 
     @property
+    def is_over(self) -> bool:
+        """Whether it is as it was to become: nothing is left to do, and nothing went wrong."""
+        return self.status in ("completed", "pruned")
+
+    @property
     def reason(self) -> str:
         """The first line of the error."""
         return (self.error or "").partition("\n")[0]
@@ -159,10 +206,11 @@ class Entry(Listed):
         return self.result["seconds"]["total"] if self.status == "completed" else None
 
     def metric(self, name: str) -> float | None:
-        """The best checkpoint's, or with `last ` before the name that of the last epoch, if it completed."""
-        if self.status != "completed":
+        """The best checkpoint's, if it completed; with `last ` before the name that of the last epoch."""
+        is_last = name.startswith("last ")
+        if self.status != "completed" and not (is_last and self.status == "pruned"):
             return None
-        measured = self.result.get("last" if name.startswith("last ") else "metrics", {})
+        measured = self.result.get("last" if is_last else "metrics", {})
         return measured.get(name.removeprefix("last "))
 
     def value(self, key: str) -> str:
@@ -198,6 +246,12 @@ class Manifest(BaseModel):
     jobs: tuple[Listed, ...]
 
 
+def command_typed() -> str:
+    """This process's command line, to be typed again."""
+    program = Path(sys.argv[0]).name
+    return shlex.join([*(["python", "train.py"] if program.endswith(".py") else [program]), *sys.argv[1:]])
+
+
 class SweepFolder:
     """The files of one sweep."""
 
@@ -217,8 +271,8 @@ class SweepFolder:
                 f"{file} is damaged\n  remove it and type the sweep's command again: no job is lost"
             ) from None
 
-    def write_manifest(self, plan: Plan, command: str) -> None:
-        listed = tuple(Listed(job.id, job.group, job.name, tuple(redact(job.overrides))) for job in plan.jobs)
+    def write_manifest(self, plan: Plan, jobs: Sequence[Job], command: str) -> None:
+        listed = tuple(Listed(job.id, job.group, job.name, tuple(redact(job.overrides))) for job in jobs)
         by, command = {"metric": plan.config.metric, "direction": plan.config.direction}, redact_text(command)
         manifest = Manifest(name=self.path.name, command=command, jobs=listed, **by)
         if manifest != self.manifest:
@@ -249,5 +303,5 @@ class SweepFolder:
         """
         folder = self.path / "jobs"
         paths = {path.name.rpartition("-")[2]: path for path in folder.glob("*")}
-        kept = {id: entry for id, entry in (before or {}).items() if entry.status == "completed"}
+        kept = {id: entry for id, entry in (before or {}).items() if entry.is_over}
         return {job.id: kept.get(job.id) or read(job, paths.get(job.id, folder / job.name)) for job in jobs}

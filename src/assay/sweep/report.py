@@ -32,10 +32,18 @@ Curve = Mapping[int, float]  # by step
 def as_text(name: str, value: Any) -> str:
     """Accuracies in percent, losses with four decimals, seconds with one."""
     if not isinstance(value, float):
-        return "" if value is None else str(value)
+        return "" if value is None else shortened(str(value))
     if name.endswith("accuracy"):
         return f"{value:.2%}"
     return f"{value:.1f}" if name.endswith("seconds") else f"{value:.4f}"
+
+
+def shortened(text: str) -> str:
+    """A number with many digits with six of them, as a search draws it; any other text as it is."""
+    try:
+        return f"{float(text):.6g}" if "." in text and len(text) > 8 else text
+    except ValueError:
+        return text
 
 
 def _with_interval(name: str, spread: Spread | None) -> str:
@@ -56,7 +64,7 @@ def jobs_of(board: Leaderboard) -> list[dict[str, Any]]:
             **{key: one.value(key) for key in board.keys},
             "status": one.status,
             **{name: one.metric(name) for name in metrics},
-            **{name: one.result.get(name) if one.seconds else None for name in ("epochs", "steps")},
+            **{name: one.result.get(name) if one.is_over else None for name in ("epochs", "steps")},
             "fit_seconds": one.result["seconds"].get("fit") if one.seconds else None,
             "total_seconds": one.seconds,
             "samples_per_second": one.result.get("samples_per_second") if one.seconds else None,
@@ -129,8 +137,8 @@ def files(board: Leaderboard) -> dict[str, str]:
     }
 
 
-def page(board: Leaderboard, name: str, command: str) -> str:
-    """`report.html` as text. All that is a user's is escaped; our own figures alone are not."""
+def page(board: Leaderboard, name: str, command: str, search: Mapping[str, Sequence[Figure]]) -> str:
+    """`report.html` as text, with a search's figures. All that is a user's is escaped; figures are not."""
     folder = FileSystemLoader(Path(__file__).parent)
     templates = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     jobs = jobs_table(board).without("reason")
@@ -142,7 +150,7 @@ def page(board: Leaderboard, name: str, command: str) -> str:
         board=board,
         groups=groups_table(board),
         jobs=Table("Jobs", ("rank", *jobs.columns[1:], "id"), ids, styles=jobs.styles),
-        figures={title: Markup(svg(row)) for title, row in figures(board).items() if row},
+        figures={title: Markup(svg(row)) for title, row in {**search, **figures(board)}.items() if row},
         more=[
             Table("What did not complete", ("id", "status", "reason", "log"), tuple(failures)),
             Table("Run one of them again", ("id", "command"), tuple(map(_again, board.entries))),
