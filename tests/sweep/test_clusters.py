@@ -12,7 +12,8 @@ import pytest
 from assay.errors import RunFailed, UserError
 from assay.sweep import clusters, pool
 from assay.sweep.clusters import Slurm, Submitit, engine_of
-from assay.sweep.job import SweepFolder, plan
+from assay.sweep.job import SweepFolder
+from assay.sweep.plan import plan
 from assay.sweep.worker import Task
 from tests.sweep.sweeps import command, sweep, table
 

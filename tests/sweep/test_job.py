@@ -12,7 +12,8 @@ from filelock import FileLock
 from assay.errors import UserError
 from assay.run.folder import RunFolder
 from assay.run.process import this_process
-from assay.sweep.job import DIED, Entry, Listed, SweepFolder, plan, read
+from assay.sweep.job import DIED, Entry, Listed, SweepFolder, read
+from assay.sweep.plan import plan
 
 
 def write_result(path: Path, status: str, **process: Any) -> None:
@@ -71,7 +72,9 @@ def test_a_file_system_without_locks_is_answered_with_what_to_do(
 def test_no_secret_is_written_into_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_TOKEN", "hush-hush")
     wanted = plan(("name=hush-hush", "seed=0,1"))
-    SweepFolder(tmp_path).write_manifest(wanted, "python train.py -m name=hush-hush seed=0,1")
+    SweepFolder(tmp_path).write_manifest(
+        wanted.config, wanted.jobs, "python train.py -m name=hush-hush seed=0,1"
+    )
     text = (tmp_path / "sweep.json").read_text()
     assert "hush" not in text and text.count("<redacted>") == 3
 

@@ -17,7 +17,8 @@ from typing import Any
 
 from assay.errors import RunFailed, UserError
 from assay.run.process import this_process
-from assay.sweep.job import Plan, SweepFolder
+from assay.sweep.job import SweepFolder
+from assay.sweep.plan import Plan
 from assay.sweep.pool import Engine, Handle, local_engine
 from assay.sweep.worker import Task, in_process, run_job
 from assay.training.atomic import write_durably

@@ -32,11 +32,12 @@ def list_jobs(sweep: Sweep, entries: Sequence[Entry]) -> None:
     """The dry run: ids, changed keys, state."""
     keys, path = sweep.plan.keys, sweep.folder.path
     rows = [(str(at), one.id, *map(one.value, keys), one.status) for at, one in enumerate(entries, start=1)]
-    sweep.console.print(grid(Table("", ("", "id", *keys, "state"), tuple(rows))))
+    if rows:
+        sweep.console.print(grid(Table("", ("", "id", *keys, "state"), tuple(rows))))
     where = str(path) if path.exists() else f"a new folder, {path}"
     said = "1 job" if len(entries) == 1 else f"{len(entries)} jobs"
     if sweep.plan.space is not None:
-        said = f"{said} of {sweep.plan.count} at most, which a search draws one by one,"
+        said = f"a search of {sweep.plan.count} jobs, {len(entries)} of them drawn"
     for note in sweep.source.notes:
         sweep.say(note)
     sweep.say(f"{said} in {where}; nothing was run")

@@ -154,10 +154,9 @@ def _axis(override: str) -> Axis:
         raise UserError(f"{override}: the sweep is empty: nothing matches")
     if not isinstance(value, RangeSweep) or len(values) < 2 or value.step < 0:
         return Axis(override, key, values)
-    kind: Any = int if all(isinstance(one, int) for one in (value.start, value.step)) else float
-    return Axis(
-        override, key, values, Numbers(kind(values[0]), kind(values[-1]), value.step, frozenset(value.tags))
-    )
+    is_whole = all(isinstance(one, int) for one in (value.start, value.step))
+    low, high = (int(one) if is_whole else float(f"{float(one):.12g}") for one in (values[0], values[-1]))
+    return Axis(override, key, values, Numbers(low, high, value.step, frozenset(value.tags)))
 
 
 def expand(

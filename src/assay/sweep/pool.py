@@ -22,7 +22,8 @@ from rich.console import Console
 from assay.config.messages import Problem
 from assay.run.process import this_process, usable_cores
 from assay.run.signals import STOP, StopRequest
-from assay.sweep.job import Entry, Job, Plan, SweepFolder
+from assay.sweep.job import Entry, Job, SweepFolder
+from assay.sweep.plan import Plan
 from assay.sweep.worker import Task, in_process, run_job, validate
 
 PRELOAD = ["assay.run.run"]  # what every job imports, which takes seconds

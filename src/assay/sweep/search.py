@@ -19,10 +19,12 @@ from optuna.samplers import RandomSampler
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from assay.config.compose import composing
 from assay.config.messages import InvalidConfig
 from assay.errors import UserError
-from assay.sweep.job import Entry, Job, Plan, SweepFolder, job_of
+from assay.sweep.job import Entry, Job, SweepFolder
 from assay.sweep.leaderboard import direction_of
+from assay.sweep.plan import Plan, job_of
 from assay.sweep.space import scales
 from assay.sweep.study import JOURNAL, drop_half_a_line, pruner_of, sampler_of, storage_in, suggest
 
@@ -41,7 +43,8 @@ class Search:
         self._epochs = max(job.config.trainer.max_epochs for job in plan.jobs)
         self._storage, self._study = None, None
         if (folder.path / JOURNAL).exists():
-            self._open(storage_in(folder.path), create=False)
+            with composing():
+                self._open(storage_in(folder.path), create=False)
 
     @contextmanager
     def begun(self) -> Generator[None]:
@@ -59,8 +62,9 @@ class Search:
             if manifest is None or not manifest.jobs:  # its first command was killed before a job
                 journal.unlink(missing_ok=True)
             drop_half_a_line(self.folder.path)
-            self._open(storage_in(self.folder.path), create=True)
-            yield
+            with composing():  # of all its jobs the files are read once
+                self._open(storage_in(self.folder.path), create=True)
+                yield
         finally:
             lock.release()
 
@@ -86,9 +90,7 @@ class Search:
             if "refused" in trial.user_attrs
         ]
         if self._is_exhausted() and len(trials) < wanted:
-            said.append(
-                f"all {self.space.size} configs have been tried, after {len(trials)} of {wanted} trials"
-            )
+            said.append(f"all {self.space.size} configs were tried, after {len(trials)} of {wanted} trials")
         return said
 
     def more(self, entries: Mapping[str, Entry]) -> list[Job]:

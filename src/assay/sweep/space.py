@@ -59,6 +59,16 @@ def is_whole(numbers: Numbers) -> bool:
     return isinstance(numbers.low, int) and isinstance(numbers.high, int)
 
 
+def whole_numbers(axis: Axis) -> str | None:
+    """How to have whole numbers only, for an interval that may have been meant so."""
+    numbers = axis.numbers
+    if not axis.is_interval or numbers is None or is_whole(numbers):
+        return None
+    if not (float(numbers.low).is_integer() and float(numbers.high).is_integer()):
+        return None
+    return f"for whole numbers: {axis.key}=int(interval({numbers.low:.0f},{numbers.high:.0f}))"
+
+
 def _is_continuous(axis: Axis) -> bool:
     return axis.is_interval and axis.numbers is not None and not is_whole(axis.numbers)
 

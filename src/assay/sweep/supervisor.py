@@ -76,7 +76,7 @@ class Supervisor:
         more = self.sweep.source.more(self.entries)
         if more:
             jobs = self.sweep.source.jobs
-            self.sweep.folder.write_manifest(self.sweep.plan, jobs, command_typed())
+            self.sweep.folder.write_manifest(self.sweep.plan.config, jobs, command_typed())
             self.entries = self.sweep.folder.entries(jobs, self.entries)
         return more
 

@@ -19,8 +19,9 @@ from assay.report import Figure
 from assay.run.signals import stop_requests
 from assay.sweep.clusters import engine_of
 from assay.sweep.console import View, conclude, console_of_sweep, introduce, list_jobs, show
-from assay.sweep.job import Entry, Job, Plan, SweepFolder, command_typed, plan, refuse_any
+from assay.sweep.job import Entry, Job, SweepFolder, command_typed
 from assay.sweep.leaderboard import Leaderboard, entries_of, leaderboard
+from assay.sweep.plan import Plan, plan, refuse_any
 from assay.sweep.pool import Grid, Source, Sweep, problems_of, process
 from assay.sweep.report import files, page
 from assay.sweep.supervisor import Supervisor
@@ -93,7 +94,7 @@ def _run(sweep: Sweep) -> RunFailed | Interrupted | None:
         with folder.locked():
             stack.enter_context(source.begun())
             _refuse_other(folder, sweep.plan, source.jobs)  # another command may have begun one of this name
-            folder.write_manifest(sweep.plan, source.jobs, command_typed())
+            folder.write_manifest(by, source.jobs, command_typed())
             if source.jobs:  # of a search there are none yet
                 _write(folder, leaderboard(entries_of([folder.path]), by.metric, by.direction))
         entries = folder.entries(source.jobs)
