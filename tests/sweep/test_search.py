@@ -1,12 +1,11 @@
-"""A search: what it draws, what it tells Optuna, and what is left when it is cut off. Jobs are not run here."""
+"""A search: what it draws, what it tells Optuna, what is left when it is cut off. Most jobs are not run."""
 
 import json
 import os
 import pickle
 import random
 import re
-import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ from typing import Any
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from assay.config.explain import CONF
 from assay.errors import UserError
@@ -53,7 +54,7 @@ def write(folder: SweepFolder, job: Job, status: str, value: float) -> None:
 
 
 @contextmanager
-def running(one: Search) -> Iterator[Callable[[], Sequence[Job]]]:
+def running(one: Search) -> Generator[Callable[[], Sequence[Job]]]:
     """Ask for jobs in the way of the supervisor; they are in the manifest then."""
     with one.begun():
 
@@ -79,8 +80,8 @@ def run(one: Search, count: int | None = None, status: Callable[[Job], str] = la
 
 def study(path: Path) -> optuna.Study:
     """As the docs say to open it."""
-    backend = optuna.storages.journal.JournalFileBackend(str(path / JOURNAL))
-    return optuna.load_study(study_name=None, storage=optuna.storages.JournalStorage(backend))
+    storage = JournalStorage(JournalFileBackend(str(path / JOURNAL)))
+    return optuna.load_study(study_name=None, storage=storage)
 
 
 def told(path: Path) -> list[tuple[Mapping[str, Any], Sequence[float] | None, str]]:
@@ -155,7 +156,7 @@ def test_a_logarithmic_scale_that_nobody_asked_for_is_said(tmp_path: Path) -> No
         (("model.width=interval(16,64)",), "for whole numbers: model.width=int(interval(16,64))"),
         (
             ("optimizer=sgd,adam", "optimizer.momentum=interval(0,0.9)"),
-            "in corner 2 of 3 (optimizer=adam optimizer.momentum=0.0): a search draws each key with each option",
+            "(optimizer=adam optimizer.momentum=0.0): a search draws each key with each option",
         ),
         (
             (LR, "hydra/launcher=submitit_slurm", "sweep.prune=median"),
@@ -220,7 +221,7 @@ def test_one_seed_draws_the_same_trials_however_often_it_is_cut_off(tmp_path: Pa
         axes = ("optimizer.lr=0.1,0.01,0.001,0.03", "model.width=range(16,64,16)")
     words = (*axes, f"sweep.search={sampler}", f"sweep.trials={TRIALS}")
     run(search(tmp_path / "whole", *words))
-    for count in (1, 3, 0, 4, 3, None):
+    for count in (1, 4, None):
         run(search(tmp_path / "cut", *words), count)
     assert told(tmp_path / "cut") == told(tmp_path / "whole")
     assert len(told(tmp_path / "whole")) == TRIALS
@@ -237,7 +238,7 @@ def test_a_journal_cut_anywhere_is_gone_on_with(tmp_path: Path, sampler: str) ->
     words = (*axes, f"sweep.search={sampler}", f"sweep.trials={TRIALS}")
     run(search(tmp_path / "whole", *words))
     journal = (tmp_path / "whole" / JOURNAL).read_bytes()
-    places = sorted(random.Random(0).sample(range(len(journal)), 25))
+    places = sorted(random.Random(0).sample(range(len(journal)), 12))
     for at in places:
         folder = tmp_path / f"cut{at}"
         folder.mkdir()
@@ -318,11 +319,8 @@ def test_with_jobs_at_once_a_trial_is_told_when_it_ends_whatever_the_order(tmp_p
 
 def test_only_one_command_at_a_time_has_the_journal(tmp_path: Path) -> None:
     words = (*WORDS, "sweep.search=tpe", "sweep.trials=3")
-    with (
-        search(tmp_path, *words).begun(),
-        pytest.raises(UserError, match="run by another command"),
-        search(tmp_path, *words).begun(),
-    ):
+    one, other = search(tmp_path, *words), search(tmp_path, *words)
+    with one.begun(), pytest.raises(UserError, match="run by another command"), other.begun():
         pass
 
 
@@ -341,30 +339,29 @@ def test_a_trial_that_falls_behind_is_to_stop_and_that_is_kept(tmp_path: Path, p
     words = (
         *WORDS,
         "sweep.search=random",
-        "sweep.trials=30",
         f"sweep.prune={pruner}",
         "trainer.max_epochs=9",
+        "sweep.trials=12",
     )
-    one, stopped = search(tmp_path, *words), dict[str, str]()
+    one = search(tmp_path, *words)
     with running(one) as more:
-        for at in range(20):
+        for _ in range(11):
             (job,) = more()
             write(one.folder, job, "running", 0.0)
-            values = [0.9] * 9 if at < 10 else [0.1] * 3
-            rows(one.folder, job, *values)
-            stopped = one.look(one.folder.entries(one.jobs))
-            if stopped:
-                break
-            write(one.folder, job, "completed", values[-1])
-        assert stopped == {
-            job.id: f"pruned after epoch {stopped[job.id].split()[3][:-1]}: val/accuracy was 0.1000"
-        }
-    write(one.folder, job, "interrupted", 0.1)
+            rows(one.folder, job, *[0.9] * 9)
+            assert one.look(one.folder.entries(one.jobs)) == {}
+            write(one.folder, job, "completed", 0.9)
+        (last,) = more()
+        write(one.folder, last, "running", 0.0)
+        rows(one.folder, last, *[0.1] * 8)
+        stopped = one.look(one.folder.entries(one.jobs))
+    assert list(stopped) == [last.id]
+    assert re.fullmatch(r"pruned after epoch [1-8]: val/accuracy was 0\.1000", stopped[last.id])
+    write(one.folder, last, "interrupted", 0.1)
     again = search(tmp_path, *words)
     with again.begun():
-        entries = again.folder.entries(again.jobs)
-        assert again.look(entries) == stopped
-        write(one.folder, job, "pruned", 0.1)
+        assert again.look(again.folder.entries(again.jobs)) == stopped
+        write(one.folder, last, "pruned", 0.1)
         assert again.look(again.folder.entries(again.jobs)) == {}
     trial = study(tmp_path).trials[-1]
     assert trial.state.name == "PRUNED" and trial.value == 0.1
@@ -415,7 +412,7 @@ def test_the_report_shows_history_and_importance_once_there_are_trials(tmp_path:
 
 class Evil:
     def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, ("true",)
+        return os.getpid, ()
 
 
 def test_a_pickle_in_a_journal_from_elsewhere_is_refused(tmp_path: Path) -> None:
@@ -424,6 +421,7 @@ def test_a_pickle_in_a_journal_from_elsewhere_is_refused(tmp_path: Path) -> None
     assert search(tmp_path, *words).is_over  # it reads its own
     text, evil = (tmp_path / JOURNAL).read_text(), pickle.dumps(Evil()).hex()
     changed = re.sub(r'("cma:optimizer:0":")[0-9a-f]+', rf"\g<1>{evil}", text)
+    changed = re.sub(r'("cma:optimizer:1":")[0-9a-f]+', r"\g<1>", changed)
     assert changed != text
     (tmp_path / JOURNAL).write_text(changed)
     with pytest.raises(UserError, match="is damaged: it holds"):
@@ -445,8 +443,6 @@ def test_another_search_or_a_grid_under_its_name_is_refused_and_nothing_is_touch
     folder = tmp_path / "sweeps" / "one"
     before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     for other in ((LR, "sweep.search=tpe", "sweep.trials=2"), ("seed=0,1",), (*words[:4], "seed=1")):
-        refused: subprocess.CompletedProcess[str] = sweep(
-            tmp_path, *other, "sweep.name=one", "trainer.max_epochs=1"
-        )
+        refused = sweep(tmp_path, *other, "sweep.name=one", "trainer.max_epochs=1")
         assert refused.returncode == 2 and "has another" in refused.stderr
     assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before

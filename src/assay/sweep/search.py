@@ -1,8 +1,8 @@
 """A search: trials that Optuna draws one by one, and that are told what the folders of their jobs say.
 
 A trial is drawn by a sampler of its own, seeded by the search's seed and the trial's number: a search that
-was interrupted draws what it would have drawn. The attribute `jobs` of a trial lists the ids of its jobs; one
-that lacks it was cut off while it was drawn, and is drawn again. One process alone writes the journal.
+was interrupted draws what it would have drawn. The attribute `jobs` of a trial lists the ids of its jobs; a
+trial without it was cut off while it was drawn, and is drawn again. One process alone writes the journal.
 """
 
 import csv
@@ -26,7 +26,7 @@ from assay.sweep.job import Entry, Job, SweepFolder
 from assay.sweep.leaderboard import direction_of
 from assay.sweep.plan import Plan, job_of
 from assay.sweep.space import scales
-from assay.sweep.study import JOURNAL, drop_half_a_line, pruner_of, sampler_of, storage_in, suggest
+from assay.sweep.study import JOURNAL, drop_half_a_trial, is_drawn, pruner_of, sampler_of, storage_in, suggest
 
 
 class Search:
@@ -61,7 +61,7 @@ class Search:
         try:
             if manifest is None or not manifest.jobs:  # its first command was killed before a job
                 journal.unlink(missing_ok=True)
-            drop_half_a_line(self.folder.path)
+            drop_half_a_trial(self.folder.path)
             with composing():  # of all its jobs the files are read once
                 self._open(storage_in(self.folder.path), create=True)
                 yield
@@ -151,11 +151,11 @@ class Search:
     # ---- drawing
 
     def _draw(self) -> list[Job]:
-        """One more trial, or the one whose drawing was cut off; its jobs, but for those that are known."""
+        """One more trial; its jobs, but for those that are known."""
         assert self._study is not None
-        drawn = self._drawn()
-        self._study.sampler = sampler_of(str(self.plan.config.search), self._seed, drawn, self.space.drawn)
-        trial = self._study.ask() if drawn == len(self._trials()) else self._trial(drawn)
+        number = len(self._trials())
+        self._study.sampler = sampler_of(str(self.plan.config.search), self._seed, number, self.space.drawn)
+        trial = self._study.ask()
         for key, axis in self.space.drawn.items():
             suggest(trial, key, axis)
         self._study.sampler = RandomSampler()  # one that does nothing when it is told
@@ -163,10 +163,10 @@ class Search:
             jobs, fresh = self._load(trial.params)
         except InvalidConfig as error:  # each value is right by itself, and not beside the others
             trial.set_user_attr("refused", " ".join(str(error).split()))
-            self._study.tell(drawn, state=TrialState.FAIL)
+            self._study.tell(number, state=TrialState.FAIL)
             return []
         trial.set_user_attr("jobs", [job.id for job in jobs])
-        self._trials_jobs[drawn] = jobs
+        self._trials_jobs[number] = jobs
         return fresh
 
     def _load(self, drawn: Mapping[str, Any]) -> tuple[list[Job], list[Job]]:
@@ -182,16 +182,11 @@ class Search:
         self.jobs += fresh
         return [known.get(job.id, job) for job in jobs], fresh
 
-    def _drawn(self) -> int:
-        """How many trials have been drawn; the last one may have been cut off."""
-        trials = self._trials()
-        return len(trials) - (bool(trials) and not {"jobs", "refused"} & trials[-1].user_attrs.keys())
-
     def _is_drawn(self) -> bool:
-        return self._drawn() >= (self.plan.config.trials or 0) or self._is_exhausted()
+        return len(self._trials()) >= (self.plan.config.trials or 0) or self._is_exhausted()
 
     def _is_exhausted(self) -> bool:
-        different = {tuple(sorted(trial.params.items())) for trial in self._trials()[: self._drawn()]}
+        different = {tuple(sorted(trial.params.items())) for trial in self._trials()}
         return len(different) >= self.space.size
 
     # ---- the study
@@ -199,16 +194,14 @@ class Search:
     def _open(self, storage: JournalStorage, create: bool) -> None:
         self.jobs, self._trials_jobs, self._storage = [], {}, storage
         name, config = self.space.name, self.plan.config
-        if not create and name not in [study.study_name for study in storage.get_all_studies()]:
-            return
-        best = "maximize" if direction_of(config.metric, config.direction) == "max" else "minimize"
-        self._study = optuna.create_study(
-            storage=storage,
-            study_name=name,
-            direction=best,
-            load_if_exists=True,
-            sampler=RandomSampler(),
-            pruner=pruner_of(config.prune, self._epochs),
+        if name not in [study.study_name for study in storage.get_all_studies()]:
+            if not create:
+                return
+            best = "maximize" if direction_of(config.metric, config.direction) == "max" else "minimize"
+            optuna.create_study(storage=storage, study_name=name, direction=best)
+        pruner = pruner_of(config.prune, self._epochs)
+        self._study = optuna.load_study(
+            study_name=name, storage=storage, sampler=RandomSampler(), pruner=pruner
         )
         for trial in self._trials():
             if "jobs" in trial.user_attrs:
@@ -216,7 +209,9 @@ class Search:
                 self._trials_jobs |= {} if trial.state.is_finished() else {trial.number: jobs}
 
     def _trials(self) -> list[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False) if self._study else []
+        """By number; the last one is left out if it was cut off while it was drawn."""
+        trials = self._study.get_trials(deepcopy=False) if self._study else []
+        return [trial for trial in trials if is_drawn(trial.user_attrs)]
 
     def _trial(self, number: int) -> optuna.Trial:
         """A trial that is there already; nothing is drawn by this alone."""

@@ -4,6 +4,7 @@ The journal is a text file, `<sweep>/study.log`, which `optuna.load_study` reads
 """
 
 import io
+import json
 import os
 import pickle
 from collections.abc import Mapping, Sequence
@@ -79,14 +80,24 @@ def _refuse_foreign(attributes: Mapping[str, Any]) -> None:
         _State(io.BytesIO(bytes.fromhex(text))).load()
 
 
-def drop_half_a_line(folder: Path) -> None:
-    """What a power cut or a full disk has left: after one more line Optuna could not read the journal."""
+def is_drawn(attributes: Mapping[str, Any]) -> bool:
+    """Whether a trial with these attributes has all its values."""
+    return "jobs" in attributes or "refused" in attributes
+
+
+def drop_half_a_trial(folder: Path) -> None:
+    """Cut off half a line, which Optuna could read no further than, and a trial that was being drawn.
+
+    The lines of one drawing stand together, and it is drawn again in the same way.
+    """
     journal = folder / JOURNAL
-    if not journal.exists():
-        return
-    whole = journal.read_bytes().rfind(b"\n") + 1
-    if whole < journal.stat().st_size:
-        os.truncate(journal, whole)
+    lines = journal.read_bytes().splitlines(keepends=True) if journal.exists() else []
+    kept = len(lines) - (bool(lines) and not lines[-1].endswith(b"\n"))
+    begun = next((at for at in reversed(range(kept)) if b'"datetime_start":' in lines[at]), kept)
+    if not any(is_drawn(json.loads(line).get("user_attr", {})) for line in lines[begun:kept]):
+        kept = begun
+    if kept < len(lines):
+        os.truncate(journal, sum(map(len, lines[:kept])))
 
 
 def sampler_of(search: str, seed: int, number: int, drawn: Mapping[str, Axis]) -> BaseSampler:
