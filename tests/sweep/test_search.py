@@ -24,7 +24,7 @@ from assay.sweep.job import Job, SweepFolder
 from assay.sweep.plan import plan
 from assay.sweep.search import NewRows, Search
 from assay.sweep.study import JOURNAL, figures_of
-from tests.sweep.sweeps import sweep
+from tests.sweep.sweeps import TINY, results, sweep, table
 
 LR = "optimizer.lr=interval(1e-4,1e-1)"
 WORDS = (LR, "model.width=16,32,64")
@@ -49,7 +49,9 @@ def write(folder: SweepFolder, job: Job, status: str, value: float) -> None:
     """What a job would leave."""
     path = folder.path / "jobs" / job.name
     path.mkdir(parents=True, exist_ok=True)
-    result = {"status": status, "process": this_process(), "metrics": {"val/accuracy": value}, "seed": 0}
+    measured = {"metrics": {"val/accuracy": value}, "last": {"val/accuracy": value}, "seed": 0}
+    took = {"seconds": {"total": 1.0, "fit": 1.0}, "epochs": 1, "steps": 10}
+    result = {"status": status, "error": None, "process": this_process(), **measured, **took}
     (path / "result.json").write_text(json.dumps(result))
 
 
@@ -367,6 +369,32 @@ def test_a_trial_that_falls_behind_is_to_stop_and_that_is_kept(tmp_path: Path, p
     assert trial.state.name == "PRUNED" and trial.value == 0.1
 
 
+def test_a_pruned_job_stops_at_once_keeps_its_last_value_and_is_not_run_again(tmp_path: Path) -> None:
+    """The trials before it are made up: none of theirs was worse than 100 % after an epoch."""
+    space = (LR, "sweep.search=random", "sweep.trials=6", "sweep.prune=median", "sweep.name=p")
+    words = (*space, "trainer.max_epochs=3000")
+    folder = tmp_path / "sweeps" / "p"
+    before = search(folder, *TINY, f"output_dir={tmp_path}", *words)
+    with running(before) as more:
+        for _ in range(5):
+            (job,) = more()
+            write(before.folder, job, "running", 0.0)
+            rows(before.folder, job, 1.0, 1.0)
+            before.look(before.folder.entries(before.jobs))
+            write(before.folder, job, "completed", 1.0)
+    done = sweep(tmp_path, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "interrupted" not in done.stdout
+    last = table(folder)[-1]
+    assert last["status"] == "pruned" and last["rank"] == "" and last["val/accuracy"] == ""
+    assert 0 < float(last["last val/accuracy"]) < 1 and 0 < int(last["epochs"]) < 3000
+    assert re.match(r"pruned after epoch \d+: val/accuracy was 0\.", last["reason"])
+    assert [trial.state.name for trial in study(folder).trials] == ["COMPLETE"] * 5 + ["PRUNED"]
+    kept = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    assert sweep(tmp_path, *words).returncode == 0
+    assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == kept
+
+
 def test_a_job_is_not_stopped_after_its_last_epoch(tmp_path: Path) -> None:
     words = (*WORDS, "sweep.search=random", "sweep.trials=9", "sweep.prune=median", "trainer.max_epochs=1")
     one = search(tmp_path, *words)
@@ -392,6 +420,37 @@ def test_new_rows_are_read_as_they_come_and_again_where_the_file_is_written_anew
     assert new.read() == [(1, 0.3)]
     file.write_text("epoch,train/loss,val/loss,norm\n0,0.5,,\n1,0.4,0.3,\n2,0.4,0.2,1.0\n")
     assert new.read() == [(1, 0.3), (2, 0.2)]
+
+
+# ---- real jobs
+
+
+def test_failed_trials_are_told_and_listed_and_the_others_complete(tmp_path: Path) -> None:
+    words = ("optimizer.lr=0.01,0.001,1e30", "sweep.search=grid", "sweep.trials=5", "sweep.name=one")
+    failed = sweep(tmp_path, *words, "trainer.max_epochs=1", "sweep.workers=2")
+    assert failed.returncode == 1, failed.stdout + failed.stderr
+    folder = tmp_path / "sweeps" / "one"
+    assert [row["status"] for row in table(folder)] == ["completed", "completed", "diverged"]
+    assert "1 did not complete" in failed.stdout and "all 3 configs were tried" in failed.stdout
+    assert sorted(trial.state.name for trial in study(folder).trials) == ["COMPLETE", "COMPLETE", "FAIL"]
+    before = results(folder)
+    again = sweep(tmp_path, *words, "trainer.max_epochs=1", "sweep.workers=2")
+    assert again.returncode == 1 and results(folder) == before
+
+
+def test_one_worker_and_one_seed_give_the_same_trials_and_values(tmp_path: Path) -> None:
+    words = ("sweep=tune", "sweep.trials=3", "trainer.max_epochs=1")
+    done = [sweep(tmp_path, *words, f"sweep.name={name}") for name in "ab"]
+    assert [one.returncode for one in done] == [0, 0], done[0].stderr
+    assert told(tmp_path / "sweeps" / "a") == told(tmp_path / "sweeps" / "b")
+    assert len(told(tmp_path / "sweeps" / "a")) == 3
+    page = (tmp_path / "sweeps" / "a" / "report.html").read_text()
+    assert "best so far" in page and page.count("<svg") == 4
+    listed = json.loads((tmp_path / "sweeps" / "a" / "sweep.json").read_text())["jobs"]
+    ids = [id for trial in study(tmp_path / "sweeps" / "a").trials for id in trial.user_attrs["jobs"]]
+    assert [job["id"] for job in listed] == ids
+    values = [results(tmp_path / "sweeps" / "a")[id]["metrics"]["val/accuracy"] for id in ids]
+    assert [trial.value for trial in study(tmp_path / "sweeps" / "a").trials] == values
 
 
 # ---- what is shown, and whom the journal trusts

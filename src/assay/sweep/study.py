@@ -52,7 +52,8 @@ def storage_in(folder: Path) -> JournalStorage:
         for study in storage.get_all_studies():
             id = storage.get_study_id_from_name(study.study_name)
             for trial in storage.get_all_trials(id, deepcopy=False):
-                _refuse_foreign(trial.system_attrs)
+                if is_drawn(trial.user_attrs) or trial.state.is_finished():
+                    _refuse_foreign(trial.system_attrs)
     except (ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
         raise UserError(
             f"{folder / JOURNAL} is damaged: {error}\n"

@@ -29,7 +29,7 @@ class Supervisor:
     watch: Callable[[Mapping[str, Entry]], None]
     _handles: dict[str, tuple[Job, Handle]] = field(default_factory=dict[str, tuple[Job, Handle]])
     _tries: Counter[str] = field(default_factory=Counter[str])
-    _stopping: set[str] = field(default_factory=set[str])  # for a reason of the search's own
+    _stopping: dict[str, str] = field(default_factory=dict[str, str])  # why a search gave up a job, by id
     _told: set[str] = field(default_factory=set[str])
     _stopped: bool = False  # no further job begins
 
@@ -81,15 +81,13 @@ class Supervisor:
         return more
 
     def _prune(self, reasons: Mapping[str, str]) -> None:
-        """Ask the jobs to save and end, and say of those that have ended why."""
-        self._stopping |= reasons.keys()
-        jobs = {job.id: job for job in self.sweep.source.jobs if job.id in reasons}
-        for id, reason in reasons.items():
-            job, entry = jobs[id], self.entries[id]
-            if id in self._handles:
-                self._handles[id][1].stop(signal.SIGTERM)
-            elif entry.status == "interrupted":
-                self._record(job, entry, "pruned", reason)
+        """Ask jobs to save and end; of those that had ended before this command it is said here."""
+        self._stopping |= reasons
+        for id in reasons.keys() & self._handles.keys():
+            self._handles[id][1].stop(signal.SIGTERM)
+        for job in self.sweep.source.jobs if reasons else ():
+            if job.id in reasons.keys() - self._handles.keys():
+                self._record_pruned(job, self.entries[job.id])
 
     def _task(self, job: Job, again: bool) -> Task:
         path, env, engine = self.entries[job.id].folder.absolute(), self.sweep.plan.env, self.sweep.engine
@@ -128,6 +126,8 @@ class Supervisor:
         if RunFolder(entry.folder).is_locked() or (not how and entry.status == "pending"):
             return  # another command has it
         self._tries[job.id] += 1
+        if job.id in self._stopping:
+            return self._record_pruned(job, entry)
         if how and (entry.status == "pending" or (entry.error or "").startswith(DIED)):
             self._record_death(job, entry, how)
         if entry.failed and job.config.sweep.on_failure == "stop":
@@ -139,6 +139,10 @@ class Supervisor:
             return  # it had not begun
         error = f"{DIED}: {how}" if signum is None else f"stopped by {signal.Signals(signum).name}"
         self._record(job, entry, "interrupted", error)
+
+    def _record_pruned(self, job: Job, entry: Entry) -> None:
+        if entry.status == "interrupted":  # it may have completed before it was asked
+            self._record(job, entry, "pruned", self._stopping[job.id])
 
     def _record(self, job: Job, entry: Entry, status: str, error: str) -> None:
         try:
