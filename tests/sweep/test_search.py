@@ -17,11 +17,12 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from assay.config.explain import CONF
+from assay.config.messages import InvalidConfig, Problem
 from assay.errors import UserError
 from assay.report import svg
 from assay.run.process import this_process
 from assay.sweep.job import Job, SweepFolder
-from assay.sweep.plan import plan
+from assay.sweep.plan import Plan, job_of, plan
 from assay.sweep.search import NewRows, Search
 from assay.sweep.study import JOURNAL, figures_of
 from tests.sweep.sweeps import TINY, results, sweep, table
@@ -317,6 +318,27 @@ def test_with_jobs_at_once_a_trial_is_told_when_it_ends_whatever_the_order(tmp_p
         more()
         write(one.folder, first, "completed", 0.4)
     assert [trial.value for trial in study(tmp_path).trials] == [0.4, 0.5, None]
+
+
+def test_values_that_are_right_alone_and_wrong_together_cost_their_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse_one(plan: Plan, overrides: Sequence[str]) -> Job:
+        if overrides == ("optimizer=adam", "optimizer.lr=0.2"):
+            raise InvalidConfig([Problem("optimizer.lr", "optimizer.lr=0.2: not for adam")])
+        return job_of(plan, overrides)
+
+    monkeypatch.setattr("assay.sweep.search.job_of", refuse_one)
+    words = ("optimizer=sgd,adam", "optimizer.lr=0.1,0.2", "sweep.search=grid", "sweep.trials=9")
+    one = search(tmp_path, *words)
+    with running(one) as more:
+        while jobs := more():
+            write(one.folder, jobs[0], "completed", 0.5)
+    states = [trial.state.name for trial in study(tmp_path).trials]
+    assert sorted(states) == ["COMPLETE"] * 3 + ["FAIL"]
+    assert len(one.jobs) == 3
+    assert one.outcome[0].endswith("could not be run: optimizer.lr=0.2: not for adam")
+    assert search(tmp_path, *words).is_over
 
 
 def test_only_one_command_at_a_time_has_the_journal(tmp_path: Path) -> None:

@@ -126,6 +126,7 @@ class SweepFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._listed: dict[tuple[str, tuple[str, ...]], Listed] = {}
 
     @property
     def manifest(self) -> Manifest | None:
@@ -141,11 +142,17 @@ class SweepFolder:
             ) from None
 
     def write_manifest(self, config: SweepConfig, jobs: Sequence[Job], command: str) -> None:
-        listed = tuple(Listed(job.id, job.group, job.name, tuple(redact(job.overrides))) for job in jobs)
+        listed = tuple(map(self._as_listed, jobs))
         by, command = {"metric": config.metric, "direction": config.direction}, redact_text(command)
         manifest = Manifest(name=self.path.name, command=command, jobs=listed, **by)
         if manifest != self.manifest:
             write_durably(self.path / "sweep.json", manifest.model_dump_json(indent=2).encode())
+
+    def _as_listed(self, job: Job) -> Listed:
+        key = (job.name, job.overrides)
+        if key not in self._listed:  # a search asks for all of its jobs again with each that is new
+            self._listed[key] = Listed(job.id, job.group, job.name, tuple(redact(job.overrides)))
+        return self._listed[key]
 
     @contextmanager
     def locked(self) -> Generator[None]:

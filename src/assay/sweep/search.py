@@ -37,6 +37,7 @@ class Search:
         assert plan.space is not None
         self.plan, self.folder, self.space = plan, folder, plan.space
         self.jobs: list[Job] = []
+        self._composed: dict[tuple[str, ...], Job] = {}
         self._trials_jobs: dict[int, list[Job]] = {}  # of the trials that nobody was told the end of
         self._rows: dict[int, NewRows] = {}
         self._seed = plan.jobs[0].config.seed
@@ -177,10 +178,15 @@ class Search:
             overrides = tuple(one for one in overrides if not one.startswith("seed="))
             more = [(f"seed={seed}",) for seed in range(self._seed, self._seed + seeds)]
         known = {job.id: job for job in self.jobs}
-        jobs = [job_of(self.plan, (*overrides, *one)) for one in more]
+        jobs = [self._job((*overrides, *one)) for one in more]
         fresh = [job for job in jobs if job.id not in known]
         self.jobs += fresh
         return [known.get(job.id, job) for job in jobs], fresh
+
+    def _job(self, overrides: tuple[str, ...]) -> Job:
+        if overrides not in self._composed:
+            self._composed[overrides] = job_of(self.plan, overrides)
+        return self._composed[overrides]
 
     def _is_drawn(self) -> bool:
         return len(self._trials()) >= (self.plan.config.trials or 0) or self._is_exhausted()
