@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from hydra.core.override_parser.types import Glob, IntervalSweep, Quote, QuotedString, RangeSweep
 from hydra.errors import HydraException
@@ -144,7 +144,7 @@ def _axis(override: str) -> Axis:
         return Axis(override, key, (override.partition("=")[2],))
     value: Any = parsed.value()
     if isinstance(value, IntervalSweep):
-        low, high = value.start or 0, value.end or 0
+        low, high = cast(float, value.start), cast(float, value.end)
         numbers = Numbers(low, high, None, frozenset(value.tags))
         return Axis(override, key, (repr(low), repr(high)), numbers)
     is_glob = isinstance(value, Glob)

@@ -72,8 +72,7 @@ def plan(overrides: Sequence[str]) -> Plan:
             first if point == first_job else load_job("train", [*for_all, *point], find_earlier)
             for point in points
         ]
-    problems = [[_hinted(one, columns) for one in problems] for _, problems in results]
-    refuse_any(problems, points, "corner" if is_search else "job")
+    refuse_any([problems for _, problems in results], points, columns if is_search else None)
     loaded, keys = [one for one, _ in results if one is not None], swept_keys(points)
     jobs = tuple(_job(one, point, keys) for one, point in zip(loaded, points, strict=True))
     _refuse_useless(jobs, keys)
@@ -82,12 +81,6 @@ def plan(overrides: Sequence[str]) -> Plan:
     name = config.name or (space.name if space else grid_name(points, ids))
     keys = (*keys, "seed") if config.seeds > 1 else tuple(keys)
     return Plan(name, jobs, keys, loaded[0].composed.launcher, loaded[0].composed.environment, for_all, space)
-
-
-def _hinted(problem: Problem, columns: Mapping[str, Axis]) -> Problem:
-    axis = columns.get(problem.key)
-    hint = whole_numbers(axis) if axis else None
-    return replace(problem, notes=(hint, *problem.notes[:1])) if hint else problem
 
 
 def job_of(plan: Plan, overrides: Sequence[str]) -> Job:
@@ -128,9 +121,14 @@ def _refuse_useless(jobs: Sequence[Job], keys: Sequence[str]) -> None:
 
 
 def refuse_any(
-    problems: Sequence[Sequence[Problem]], jobs: Sequence[Sequence[str]], what: str = "job"
+    problems: Sequence[Sequence[Problem]],
+    jobs: Sequence[Sequence[str]],
+    searched: Mapping[str, Axis] | None = None,
 ) -> None:
-    """Raises `InvalidConfig` if any job has a problem: each problem once, with the first job that has it."""
+    """Raises `InvalidConfig` if any job has a problem: each problem once, with the first job that has it.
+
+    `searched` are the axes of a search, whose corners the jobs are.
+    """
     where: dict[str, list[tuple[int, Problem]]] = {}
     for at, ones in enumerate(problems):
         for problem in ones:
@@ -140,9 +138,14 @@ def refuse_any(
     for has in where.values():
         first, problem = has[0]
         more = f" and {len(has) - 1} more" if len(has) > 1 else ""
-        note = f"in {what} {first + 1} of {len(jobs)} ({label(jobs[first], keys)}){more}"
-        note += ": a search draws each key with each option" if what == "corner" else ""
-        in_all = len(has) == len(jobs)
-        raised.append(problem if in_all else replace(problem, notes=(*problem.notes[:2], note)))
+        notes = problem.notes[:2]
+        if len(has) < len(jobs):
+            what = "job" if searched is None else "corner"
+            note = f"in {what} {first + 1} of {len(jobs)} ({label(jobs[first], keys)}){more}"
+            note += ": a search draws each key with each option" if searched is not None else ""
+            axis = (searched or {}).get(problem.key)
+            hint = whole_numbers(axis) if axis is not None else None
+            problem = replace(problem, notes=(*([hint] if hint else notes), note))
+        raised.append(problem)
     if raised:
         raise InvalidConfig(raised)

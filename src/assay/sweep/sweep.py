@@ -47,8 +47,8 @@ def sweep(overrides: Sequence[str]) -> None:
         mine = Sweep(wanted, source, folder, engine, request, console_of_sweep())
         if config.dry_run or is_new or not is_done:
             with_files = not (engine.elsewhere or config.dry_run)
-            what = "corner" if wanted.space else "job"
-            refuse_any(problems_of(wanted.jobs, with_files), [job.overrides for job in wanted.jobs], what)
+            searched = wanted.space.axes if wanted.space else None
+            refuse_any(problems_of(wanted.jobs, with_files), [job.overrides for job in wanted.jobs], searched)
         if config.dry_run:
             return list_jobs(mine, list(entries.values()))
         if is_new or not is_done:
