@@ -5,6 +5,7 @@ import os
 import pickle
 import random
 import re
+import shlex
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from assay.config.explain import CONF
+from assay.config.explain import CONF, PROJECT
 from assay.config.messages import InvalidConfig, Problem
 from assay.errors import UserError
 from assay.report import svg
@@ -26,6 +27,7 @@ from assay.sweep.plan import Plan, job_of, plan
 from assay.sweep.search import NewRows, Search
 from assay.sweep.study import JOURNAL, figures_of
 from tests.sweep.sweeps import TINY, results, sweep, table
+from tests.test_docs import block, commands
 
 LR = "optimizer.lr=interval(1e-4,1e-1)"
 WORDS = (LR, "model.width=16,32,64")
@@ -475,6 +477,24 @@ def test_one_worker_and_one_seed_give_the_same_trials_and_values(tmp_path: Path)
 
 
 # ---- what is shown, and whom the journal trusts
+
+
+SEARCHES = [command for command in commands() if "sweep.search=" in command or "sweep=tune" in command]
+
+
+@pytest.mark.parametrize("command", SEARCHES)
+def test_a_search_of_the_docs_can_be_planned(command: str) -> None:
+    words = [word for word in shlex.split(command)[2:] if word != "-m"]
+    assert plan(words).space is not None and len(SEARCHES) >= 3
+
+
+def test_python_opens_a_study_as_the_docs_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(search(tmp_path, *WORDS, "sweep.search=tpe", "sweep.trials=4"))
+    code = block(PROJECT / "docs" / "sweeps.md", "python", "load_study")
+    assert "outputs/sweeps/<name>" in code
+    exec(code.replace("outputs/sweeps/<name>", str(tmp_path)), {})
+    best = study(tmp_path).best_trial
+    assert capsys.readouterr().out == f"{best.params} {best.user_attrs['jobs']}\n"
 
 
 def test_the_report_shows_history_and_importance_once_there_are_trials(tmp_path: Path) -> None:
