@@ -193,12 +193,20 @@ def _draw_series(series: Series, at: int, axes: Axes) -> None:
 def as_text(name: str, value: Any) -> str:
     """The value of a metric: accuracies in percent, seconds with one decimal, others with four."""
     if not isinstance(value, float):
-        return "" if value is None else str(value)
+        return "" if value is None else shortened(str(value))
     if name.endswith("accuracy"):
         return f"{value:.2%}"
     if name.endswith("seconds"):
         return f"{value:.1f}"
     return f"{value:.4f}" if not value or abs(value) >= 0.001 else f"{value:.3g}"
+
+
+def shortened(text: str) -> str:
+    """A number with many digits with six of them, as a search draws it; any other text as it is."""
+    try:
+        return f"{float(text):.6g}" if "." in text and len(text) > 8 else text
+    except ValueError:
+        return text
 
 
 def seconds(value: float) -> str:

@@ -12,7 +12,8 @@ import pytest
 from assay.errors import RunFailed, UserError
 from assay.sweep import clusters, pool
 from assay.sweep.clusters import Slurm, Submitit, engine_of
-from assay.sweep.job import SweepFolder, plan
+from assay.sweep.job import SweepFolder
+from assay.sweep.plan import plan
 from assay.sweep.worker import Task
 from tests.sweep.sweeps import command, sweep, table
 
@@ -38,6 +39,27 @@ def test_an_engine_makes_the_leaderboard_of_the_pool(
     assert done.returncode == 0, done.stdout + done.stderr
     assert table(tmp_path / "sweeps" / "same") == one_after_the_other
     assert len(one_after_the_other) == 6
+
+
+@pytest.mark.parametrize("launcher", PACKAGES)
+def test_an_engine_is_given_the_trials_of_a_search_as_workers_are_free(tmp_path: Path, launcher: str) -> None:
+    if find_spec(PACKAGES[launcher]) is None:
+        pytest.skip(f"{PACKAGES[launcher]} is not installed: pip install -e '.[slurm,ray]'")
+    words = ("optimizer.lr=interval(1e-4,1e-1)", "sweep.search=random", "sweep.trials=3", "sweep.workers=2")
+    here = sweep(tmp_path, *words, "sweep.name=here")
+    there = sweep(tmp_path, *words, "sweep.name=there", f"hydra/launcher={launcher}")
+    assert (here.returncode, there.returncode) == (0, 0), there.stdout + there.stderr
+    assert "2 at once" in there.stdout
+    assert table(tmp_path / "sweeps" / "there") == table(tmp_path / "sweeps" / "here")
+    assert len(table(tmp_path / "sweeps" / "here")) == 3
+
+
+def test_a_search_gives_slurm_no_more_than_its_workers(tmp_path: Path) -> None:
+    words = ("hydra/launcher=submitit_slurm", "optimizer.lr=interval(1e-4,1e-1)", "sweep.workers=4")
+    searched = plan((*words, "sweep.search=random", "sweep.trials=30"))
+    assert engine_of(searched, SweepFolder(tmp_path)).at_once == 4
+    grid = plan(("hydra/launcher=submitit_slurm", "seed=range(0,30)", "sweep.workers=4"))
+    assert engine_of(grid, SweepFolder(tmp_path)).at_once == 30
 
 
 def test_several_workers_make_the_same_leaderboard(

@@ -12,7 +12,8 @@ from filelock import FileLock
 from assay.errors import UserError
 from assay.run.folder import RunFolder
 from assay.run.process import this_process
-from assay.sweep.job import DIED, Entry, Listed, SweepFolder, plan, ranking, read
+from assay.sweep.job import DIED, Entry, Listed, SweepFolder, read
+from assay.sweep.plan import plan, ranking
 
 
 def write_result(path: Path, status: str, **process: Any) -> None:
@@ -72,7 +73,7 @@ def test_no_secret_is_written_into_the_manifest(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("MY_TOKEN", "hush-hush")
     wanted = plan(("name=hush-hush", "seed=0,1"))
     by = ranking(wanted.jobs[0].config, {"accuracy": "max"})
-    SweepFolder(tmp_path).write_manifest(wanted, by, "python train.py -m name=hush-hush seed=0,1")
+    SweepFolder(tmp_path).write_manifest(by, wanted.jobs, "python train.py -m name=hush-hush seed=0,1")
     text = (tmp_path / "sweep.json").read_text()
     assert "hush" not in text and text.count("<redacted>") == 3
 

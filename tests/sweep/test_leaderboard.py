@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from assay.sweep.job import Entry, ranking
+from assay.sweep.job import Entry
 from assay.sweep.leaderboard import Comparison, compare, holm, leaderboard, spread
+from assay.sweep.plan import ranking
 from assay.sweep.report import files, groups_table, jobs_of, jobs_table
 from tests.runs import config
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from assay.sweep import pool
-from assay.sweep.job import Plan, plan
+from assay.sweep.plan import Plan, plan
 
 
 @pytest.fixture

@@ -77,6 +77,8 @@ Sizes = Annotated[tuple[Count, ...], Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Accelerator = Literal["auto", "cpu", "gpu", "mps"]
 Precision = Literal["32-true", "64-true", "bf16-true", "16-true", "bf16-mixed", "16-mixed"]
+Sampler = Literal["tpe", "random", "gp", "cmaes", "grid"]
+Pruner = Literal["none", "median", "hyperband"]
 Format = Literal["float32", "tf32", "bfloat16", "float16"]
 Arm = Literal["bare", "assay", "stock", "textbook"]
 SAVING = r"^[1-9][0-9]* (steps|seconds)$"
@@ -139,6 +141,10 @@ class SweepConfig:
     direction: Annotated[Literal["auto", "max", "min"], about("which end is best; auto: as the task says")]
     workers: Annotated[Count | Literal["auto"], about("jobs at once here; auto: one a core or GPU")]
     jobs_per_gpu: Annotated[Count, about("jobs that share one GPU at a time")]
+    search: Annotated[Sampler | None, about("what draws the values of a search; null: a grid")]
+    trials: Annotated[Count | None, about("configs that a search tries in all")]
+    seeds: Annotated[Count, about("jobs of a trial, each with a seed of its own; their mean counts")]
+    prune: Annotated[Pruner, about("what stops the trials of a search that fall behind")]
 
 
 @schema

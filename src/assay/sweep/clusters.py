@@ -17,7 +17,8 @@ from typing import Any
 
 from assay.errors import RunFailed, UserError
 from assay.run.process import this_process
-from assay.sweep.job import Plan, SweepFolder
+from assay.sweep.job import SweepFolder
+from assay.sweep.plan import Plan
 from assay.sweep.pool import Engine, Handle, local_engine
 from assay.sweep.worker import Task, in_process, run_job
 from assay.training.atomic import write_durably
@@ -33,23 +34,36 @@ SHARED = (
 def engine_of(plan: Plan, sweep: SweepFolder) -> Engine:
     """The engine that `hydra/launcher` names; without it this machine. Raises `UserError` for any other."""
     launcher, here = plan.launcher, local_engine(plan)
-    name, count = str(launcher.get("_target_", "")).rpartition(".")[2], len(plan.jobs)
+    name = str(launcher.get("_target_", "")).rpartition(".")[2]
     if name in ("", "BasicLauncher"):
         return here
     if name == "LocalLauncher":
         submitit = Submitit("local", launcher, sweep.path)
         return replace(here, name="by submitit on this machine", gpus=(), start=submitit.start_here)
     if name == "SlurmLauncher":
+        if plan.config.prune != "none":
+            raise UserError(
+                f"sweep.prune={plan.config.prune}: a job in SLURM's queue is not stopped\n  leave it out"
+            )
         slurm = Slurm(Submitit("slurm", launcher, sweep.path), sweep.path / "queue.json")
-        return Engine("by SLURM", count, launcher.get("cpus_per_task"), slurm.start, elsewhere=True)
+        return Engine("by SLURM", _at_once(plan), launcher.get("cpus_per_task"), slurm.start, elsewhere=True)
     if name == "RayLauncher":
         node: Any = launcher.get("ray") or {}
         cores = max(1, int((node.get("remote") or {}).get("num_cpus") or 1))  # torch takes whole ones
-        return Engine("by Ray", count, cores, Ray(node).start, elsewhere=True)
+        return Engine("by Ray", _at_once(plan), cores, Ray(node).start, elsewhere=True)
     raise UserError(
         f"hydra/launcher: {name} is none that Assay knows\n"
         "  submitit_local, submitit_slurm, ray; without it jobs run on this machine, sweep.workers at once"
     )
+
+
+def _at_once(plan: Plan) -> int:
+    """How many jobs a cluster is given: all of a grid; `sweep.workers` of a search, which draws them."""
+    if plan.space is None:
+        return plan.count
+    if plan.config.workers == "auto":
+        raise UserError("sweep.workers=auto: how many jobs at once, for a search?\n  as in sweep.workers=8")
+    return plan.config.workers
 
 
 @dataclass(frozen=True)

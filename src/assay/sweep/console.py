@@ -12,28 +12,31 @@ from rich.text import Text
 
 from assay.report import Table, as_text
 from assay.run.provenance import git_state
-from assay.sweep.grid import label, swept_keys
+from assay.sweep.grid import label
 from assay.sweep.job import Entry
 from assay.sweep.leaderboard import Leaderboard
 from assay.sweep.pool import Sweep
 from assay.sweep.report import code_of, groups_table, jobs_table
-from assay.terminal import grid, on_a_line, screen
+from assay.terminal import grid, on_a_line
 
 MOST_LINES = 12  # of the live block: the running jobs, then the latest to end
 MOST_ROWS = 60  # of the leaderboard; the files have them all
 
 
-console_of_sweep = screen
-
-
 def list_jobs(sweep: Sweep, entries: Sequence[Entry]) -> None:
     """The dry run: ids, changed keys, state."""
-    keys, path = swept_keys([one.overrides for one in entries]), sweep.folder.path
+    keys, path = sweep.plan.keys, sweep.folder.path
     rows = [(str(at), one.id, *map(one.value, keys), one.status) for at, one in enumerate(entries, start=1)]
-    table = Table("", ("", "id", *keys, "state"), tuple(rows))
-    sweep.console.print(grid(table, sweep.console.width))
+    if rows:
+        table = Table("", ("", "id", *keys, "state"), tuple(rows))
+        sweep.console.print(grid(table, sweep.console.width))
     where = str(path) if path.exists() else f"a new folder, {path}"
-    sweep.say(f"{'1 job' if len(entries) == 1 else f'{len(entries)} jobs'} in {where}; nothing was run")
+    said = "1 job" if len(entries) == 1 else f"{len(entries)} jobs"
+    if sweep.plan.space is not None:
+        said = f"a search of {sweep.plan.count} jobs, {len(entries)} of them drawn"
+    for note in sweep.source.notes:
+        sweep.say(note)
+    sweep.say(f"{said} in {where}; nothing was run")
 
 
 class View:
@@ -41,7 +44,7 @@ class View:
 
     def __init__(self, sweep: Sweep, entries: Mapping[str, Entry]) -> None:
         self.sweep, self.metric = sweep, sweep.by.metric
-        self.keys = swept_keys([job.overrides for job in sweep.plan.jobs])
+        self.keys = sweep.plan.keys
         self.before = entries  # what was there is no news
         self.live = Live(console=sweep.console, auto_refresh=False, transient=True)
 
@@ -49,8 +52,9 @@ class View:
         """Say which jobs have ended since; on a terminal, show the others beneath."""
         every = list(entries.values())
         for at, entry in enumerate(every, start=1):
-            if entry.status not in ("running", "pending", self.before[entry.id].status):
-                self.sweep.say(self._line(f"{at}/{len(every)}", entry))
+            before = self.before[entry.id].status if entry.id in self.before else "pending"
+            if entry.status not in ("running", "pending", before):
+                self.sweep.say(self._line(f"{at}/{self.sweep.plan.count}", entry))
         self.before = entries
         if self.live.is_started:
             table = grid(self._table(every), self.sweep.console.width)
@@ -85,16 +89,15 @@ class View:
     def summary(self, entries: Sequence[Entry]) -> str:
         """Done, running, failed, the best so far, the time left."""
         count = Counter(one.status for one in entries)
-        said = [f"{count['completed']} of {len(entries)} done"]
-        said += [
-            f"{count[one]} {one}" for one in ("running", "failed", "diverged", "interrupted") if count[one]
-        ]
+        said = [f"{count['completed']} of {self.sweep.plan.count} done"]
+        other = ("running", "pruned", "failed", "diverged", "interrupted")
+        said += [f"{count[one]} {one}" for one in other if count[one]]
         values = [value for one in entries if (value := one.metric(self.metric)) is not None]
         if values:
             best = max if self.sweep.by.direction == "max" else min
             said.append(f"best so far {as_text(self.metric, best(values))}")
         took = [one.seconds for one in entries if one.seconds is not None]
-        waiting = count["pending"] + count["running"] + count["interrupted"]
+        waiting = self.sweep.plan.count - count["completed"] - sum(count[one] for one in other[1:4])
         if took and waiting:
             said.append(f"about {statistics.fmean(took) * waiting / self.sweep.engine.at_once:.0f} s left")
         return ", ".join(said)
@@ -122,12 +125,15 @@ def _but(metric: str, *columns: str) -> tuple[str, ...]:
 
 def introduce(sweep: Sweep, entries: Sequence[Entry]) -> None:
     """Where it is, how much is done, how the rest is run, and what was done by other code."""
-    done = [one for one in entries if one.status == "completed"]
-    failed = sum(one.failed for one in entries) if sweep.plan.config.retry == "none" else 0
-    said = f"jobs    {len(entries)}" + (f", {len(done)} of them done" if done else "")
-    said += f", {failed} failed and left so (sweep.retry=none)" if failed else ""
+    done = [one for one in entries if one.is_over]
+    is_search = sweep.plan.space is not None
+    failed = sum(one.failed for one in entries) if sweep.plan.config.retry == "none" or is_search else 0
+    said = f"jobs    {sweep.plan.count}" + (f", {len(done)} of them done" if done else "")
+    said += f", {failed} failed and left so{'' if is_search else ' (sweep.retry=none)'}" if failed else ""
     at_once = "one at a time" if sweep.engine.at_once == 1 else f"{sweep.engine.at_once} at once"
     sweep.say(f"sweep   {sweep.folder.path}\n{said}; {at_once}, {sweep.engine.name}")
+    for note in sweep.source.notes:
+        sweep.say(f"search  {note}")
     now, made_by = git_state(), [one.result.get("git") for one in done]
     other = [code_of(git) for git in made_by if git and now and git != now]
     if other:
@@ -141,6 +147,8 @@ def conclude(sweep: Sweep, board: Leaderboard) -> None:
     """The leaderboard, all failures, where everything is, and what finishes the sweep."""
     path, manifest = sweep.folder.path, sweep.folder.manifest
     show(board, sweep.console)
+    for note in sweep.source.outcome:
+        sweep.say(f"search  {note}")
     if board.failures:
         sweep.say(f"{len(board.failures)} did not complete", "red")
     for one in board.failures:
@@ -148,5 +156,5 @@ def conclude(sweep: Sweep, board: Leaderboard) -> None:
         sweep.say(f"{said}\n    {one.folder}/log.txt")
     sweep.say(f"files   {path}/leaderboard.csv, .md, .json, report.html")
     sweep.say(f"curves  tensorboard --logdir {shlex.quote(str(path))}")
-    if manifest and any(one.status != "completed" for one in board.entries):
+    if manifest and not all(one.is_over for one in board.entries):
         sweep.say(f"finish  {manifest.command}")

@@ -1,8 +1,8 @@
 """From the overrides of a command line to those of each job, and the names that follow from them.
 
-Hydra's own grammar: `key=a,b`, `choice`, `range`, `glob`, `+key=...`, several groups. What a sweep file
-lists under `params` comes first; the command line says the last word on a key. As in Hydra the last key
-turns fastest.
+Hydra's own grammar: `key=a,b`, `choice`, `range`, `glob`, `interval`, `+key=...`, several groups. What a
+sweep file lists under `params` comes first; the command line says the last word on a key. As in Hydra the
+last key turns fastest.
 """
 
 import hashlib
@@ -10,9 +10,10 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, cast
 
-from hydra.core.override_parser.types import Glob, Quote, QuotedString
+from hydra.core.override_parser.types import Glob, IntervalSweep, Quote, QuotedString, RangeSweep
 from hydra.errors import HydraException
 
 from assay.config.compose import parse
@@ -87,37 +88,75 @@ def quoted(text: str) -> str:
     return QuotedString(text, Quote.single).with_quotes()
 
 
-def axes(overrides: Sequence[str]) -> dict[str, list[str]]:
-    """The overrides that a sweep makes of each of these, by key; the last one of a key counts.
+@dataclass(frozen=True)
+class Numbers:
+    """A range of numbers, its ends included; whole ones where both ends are."""
 
-    Raises `InvalidConfig` with all that cannot be read, `UserError` for a sweep without values.
+    low: float
+    high: float
+    step: float | None  # None: all between
+    tags: frozenset[str]  # `log` and the like, as typed
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What is typed of one key: its values one by one, of an interval its ends."""
+
+    override: str
+    key: str  # as it stands before the `=`
+    values: tuple[str, ...]
+    numbers: Numbers | None = None
+
+    @property
+    def overrides(self) -> list[str]:
+        return [f"{self.key}={value}" if self.is_swept else self.override for value in self.values]
+
+    @property
+    def is_swept(self) -> bool:
+        return parse(self.override).is_sweep_override()
+
+    @property
+    def is_interval(self) -> bool:
+        return self.numbers is not None and self.numbers.step is None
+
+
+def axes(overrides: Sequence[str]) -> dict[str, Axis]:
+    """The axis that each of these makes, by key; the last one of a key counts.
+
+    Raises `InvalidConfig` with all that cannot be read, `UserError` for one without values.
     """
-    values: dict[str, list[str]] = {}
+    read: dict[str, Axis] = {}
     problems: list[Problem] = []
     for override in overrides:
         try:
-            values[key_of(override)] = _values(override)
+            read[key_of(override)] = _axis(override)
         except HydraException:
             problems.append(unreadable(override, "train"))
     if problems:
         raise InvalidConfig(problems)
-    return values
+    return read
 
 
-def _values(override: str) -> list[str]:
+def _axis(override: str) -> Axis:
     parsed = parse(override)
+    key = parsed.get_key_element()
     if not parsed.is_sweep_override():
-        return [override]
-    if not parsed.is_discrete_sweep():
-        key = parsed.key_or_group
-        raise UserError(f"{override}: a grid needs values one by one\n  for example {key}=a,b")
-    choice = parsed.value()
-    is_glob = isinstance(choice, Glob)
-    values = choice.filter(options(parsed.key_or_group)) if is_glob else parsed.sweep_string_iterator()
-    every = [f"{parsed.get_key_element()}={value}" for value in values]
-    if not every:
+        return Axis(override, key, (override.partition("=")[2],))
+    value: Any = parsed.value()
+    if isinstance(value, IntervalSweep):
+        low, high = cast(float, value.start), cast(float, value.end)
+        numbers = Numbers(low, high, None, frozenset(value.tags))
+        return Axis(override, key, (repr(low), repr(high)), numbers)
+    is_glob = isinstance(value, Glob)
+    every = value.filter(options(parsed.key_or_group)) if is_glob else parsed.sweep_string_iterator()
+    values = tuple(map(str, every))
+    if not values:
         raise UserError(f"{override}: the sweep is empty: nothing matches")
-    return every
+    if not isinstance(value, RangeSweep) or len(values) < 2 or value.step < 0:
+        return Axis(override, key, values)
+    is_whole = all(isinstance(one, int) for one in (value.start, value.step))
+    low, high = (int(one) if is_whole else float(f"{float(one):.12g}") for one in (values[0], values[-1]))
+    return Axis(override, key, values, Numbers(low, high, value.step, frozenset(value.tags)))
 
 
 def expand(
@@ -125,33 +164,40 @@ def expand(
 ) -> list[tuple[str, ...]]:
     """The overrides of each job, in order; zipped, a key with one value holds for all jobs.
 
-    Raises `UserError` as `axes` does, and for what is too large or cannot be zipped.
+    Raises `UserError` as `axes` does, for an interval, and for what is too large or cannot be zipped.
     """
     columns = axes([*overrides_of(params or {}), *overrides])
-    lengths = {key: len(values) for key, values in columns.items() if len(values) > 1}
+    for axis in columns.values():
+        if axis.is_interval:
+            raise UserError(
+                f"{axis.override}: a grid needs values one by one, as in {axis.key}=a,b\n"
+                "  to draw them from an interval, add sweep.search=tpe sweep.trials=30"
+            )
+    lengths = {key: len(axis.values) for key, axis in columns.items() if len(axis.values) > 1}
     if mode == "zip" and len(set(lengths.values())) > 1:
         counted = ", ".join(f"{key} has {count}" for key, count in lengths.items())
         raise UserError(f"sweep.mode=zip takes the i-th values together: {counted}\n  give each as many")
     count = max(lengths.values(), default=1) if mode == "zip" else math.prod(lengths.values())
     if count > LARGEST:
         raise UserError(f"the sweep has {count:,} jobs, at most {LARGEST:,} are allowed")
+    values = [axis.overrides for axis in columns.values()]
     if mode == "product":
-        return list(itertools.product(*columns.values()))
-    return [tuple(values[i % len(values)] for values in columns.values()) for i in range(count)]
+        return list(itertools.product(*values))
+    return [tuple(column[i % len(column)] for column in values) for i in range(count)]
 
 
 def job_name(job: Sequence[str], keys: Iterable[str], id: str) -> str:
     """The name of a job's folder: `optimizer=sgd,seed=0-<id>`."""
-    return _name({key: [value] for key, value in swept(job, keys).items()}, ",", id)
+    return name_of({key: [value] for key, value in swept(job, keys).items()}, ",", id)
 
 
 def grid_name(jobs: Sequence[Sequence[str]], ids: Iterable[str]) -> str:
     """The name of a sweep without one: `optimizer=sgd,adam_seed=0,1,2-<id>`; the same grid has the same."""
     values = {key: [swept(job, [key]).get(key, "") for job in jobs] for key in swept_keys(jobs)}
-    return _name(values, "_", hashlib.sha256(" ".join(sorted(ids)).encode()).hexdigest()[:12])
+    return name_of(values, "_", hashlib.sha256(" ".join(sorted(ids)).encode()).hexdigest()[:12])
 
 
-def _name(values: Mapping[str, Iterable[str]], between: str, id: str) -> str:
+def name_of(values: Mapping[str, Iterable[str]], between: str, id: str) -> str:
     """Safe as a file's name, and short, whatever the values are."""
 
     def safe(text: str) -> str:

@@ -17,7 +17,12 @@ from assay.errors import UserError
 from assay.sweep.grid import swept_keys
 from assay.sweep.job import Direction, Entry, SweepFolder
 
-ORDER = {"completed": 0, "running": 1, "interrupted": 2, "pending": 3, "diverged": 4, "failed": 5}
+ORDER = {
+    name: at
+    for at, name in enumerate(
+        ("completed", "pruned", "running", "interrupted", "pending", "diverged", "failed")
+    )
+}
 LEVEL = 0.05
 FEWEST = 3  # seeds: with two, an interval is 13 times the deviation, and a test finds nothing
 

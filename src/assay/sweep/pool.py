@@ -9,20 +9,21 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, final
 
 from rich.console import Console
 
 from assay.config.messages import Problem
 from assay.run.process import this_process, usable_cores
 from assay.run.signals import STOP, StopRequest
-from assay.sweep.job import Direction, Job, Plan, Ranking, SweepFolder
+from assay.sweep.job import Direction, Entry, Job, Ranking, SweepFolder
+from assay.sweep.plan import Plan
 from assay.sweep.worker import Task, in_process, run_job, validate
 
 PRELOAD = ["assay.run.run"]  # what every job imports, which takes seconds
@@ -51,11 +52,68 @@ class Engine:
     elsewhere: bool = False  # whether jobs run on nodes that may have other files than this machine
 
 
+class Source(Protocol):
+    """Where the jobs of a sweep come from; what their folders say comes in by their ids."""
+
+    @property
+    def jobs(self) -> Sequence[Job]:
+        """Those that are known by now, in order."""
+        ...
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no further job will come."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a person should know before."""
+        ...
+
+    @property
+    def outcome(self) -> Sequence[str]:
+        """What a person should know after, and no job's folder says."""
+        ...
+
+    def begun(self, by: Ranking) -> AbstractContextManager[None]:
+        """Inside it jobs may be asked for; raises `UserError`."""
+        ...
+
+    def more(self, entries: Mapping[str, Entry]) -> Sequence[Job]:
+        """Further jobs, now that there is room for one; none where all are known."""
+        ...
+
+    def look(self, entries: Mapping[str, Entry]) -> Mapping[str, str]:
+        """Why jobs are to be stopped that are to be, by id."""
+        ...
+
+
+@final
+@dataclass(frozen=True)
+class Grid:
+    """Jobs that are all known from the start."""
+
+    jobs: Sequence[Job]
+    is_over: bool = True
+    notes: Sequence[str] = ()
+    outcome: Sequence[str] = ()
+
+    def begun(self, by: Ranking) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def more(self, entries: Mapping[str, Entry]) -> Sequence[Job]:
+        return ()
+
+    def look(self, entries: Mapping[str, Entry]) -> Mapping[str, str]:
+        return {}
+
+
 @dataclass(frozen=True)
 class Sweep:
     """All that one command's part of a sweep works with."""
 
     plan: Plan
+    source: Source
     folder: SweepFolder
     engine: Engine
     request: StopRequest
@@ -122,7 +180,7 @@ def local_engine(plan: Plan) -> Engine:
     shares = any(one.devices == 1 and one.accelerator in ("auto", "gpu") for one in devices)
     gpus = visible_gpus() if shares else ()
     automatic = len(gpus) * sweep.jobs_per_gpu or usable_cores()
-    workers = min(automatic if sweep.workers == "auto" else sweep.workers, len(plan.jobs))
+    workers = min(automatic if sweep.workers == "auto" else sweep.workers, plan.count)
     threads = None if workers == 1 else max(1, usable_cores() // workers)
     return Engine("on this machine", workers, threads, start_here, gpus)
 

@@ -46,7 +46,7 @@ def jobs_of(board: Leaderboard) -> list[dict[str, Any]]:
             **{key: one.value(key) for key in board.keys},
             "status": one.status,
             **{name: one.metric(name) for name in metrics},
-            **{name: one.result.get(name) if one.seconds else None for name in ("epochs", "steps")},
+            **{name: one.result.get(name) if one.is_over else None for name in ("epochs", "steps")},
             "fit_seconds": one.result["seconds"].get("fit") if one.seconds else None,
             "total_seconds": one.seconds,
             "samples_per_second": one.result.get("samples_per_second") if one.seconds else None,
@@ -119,8 +119,8 @@ def files(board: Leaderboard) -> dict[str, str]:
     }
 
 
-def page(board: Leaderboard, name: str, command: str) -> str:
-    """`report.html` as text. All that is a user's is escaped; our own figures alone are not."""
+def page(board: Leaderboard, name: str, command: str, search: Mapping[str, Sequence[Figure]]) -> str:
+    """`report.html` as text, with a search's figures. All that is a user's is escaped; figures are not."""
     folder = FileSystemLoader(Path(__file__).parent)
     templates = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     jobs = jobs_table(board).without("reason")
@@ -132,7 +132,7 @@ def page(board: Leaderboard, name: str, command: str) -> str:
         board=board,
         groups=groups_table(board),
         jobs=Table("Jobs", ("rank", *jobs.columns[1:], "id"), ids, styles=jobs.styles),
-        figures={title: Markup(svg(row)) for title, row in figures(board).items() if row},
+        figures={title: Markup(svg(row)) for title, row in {**search, **figures(board)}.items() if row},
         more=[
             Table("What did not complete", ("id", "status", "reason", "log"), tuple(failures)),
             Table("Run one of them again", ("id", "command"), tuple(map(_again, board.entries))),

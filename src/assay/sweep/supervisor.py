@@ -4,13 +4,13 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 from assay.errors import Interrupted
 from assay.run.folder import RunFolder, record_failure
-from assay.sweep.job import DIED, Entry, Job, opened, read
+from assay.sweep.job import DIED, Entry, Job, command_typed, opened, read
 from assay.sweep.pool import Handle, Sweep
 from assay.sweep.worker import Task
 from assay.training.atomic import WriteError
@@ -29,20 +29,24 @@ class Supervisor:
     watch: Callable[[Mapping[str, Entry]], None]
     _handles: dict[str, tuple[Job, Handle]] = field(default_factory=dict[str, tuple[Job, Handle]])
     _tries: Counter[str] = field(default_factory=Counter[str])
+    _stopping: dict[str, str] = field(default_factory=dict[str, str])  # why a search gave up a job, by id
     _told: set[str] = field(default_factory=set[str])
     _stopped: bool = False  # no further job begins
 
     def run(self) -> None:
         """Until nothing is left to do. Raises `Interrupted` if a signal ended it."""
-        request, jobs = self.sweep.request, self.sweep.plan.jobs
-        failed = {id for id, entry in self.entries.items() if entry.failed}
+        request, source = self.sweep.request, self.sweep.source
+        is_search = self.sweep.plan.space is not None  # it was told already that they failed
+        failed = {id for id, entry in self.entries.items() if entry.failed and not is_search}
         request.ask = self._stop
         try:
+            self._prune(source.look(self.entries))
             while self._start(failed) or self._handles or self._others():
                 until = time.monotonic() + LOOK_SECONDS
                 while not self._note_ended() and time.monotonic() < until:
                     time.sleep(POLL_SECONDS)
-                self.entries = self.sweep.folder.entries(jobs, self.entries)
+                self.entries = self.sweep.folder.entries(source.jobs, self.entries)
+                self._prune(source.look(self.entries))
                 self.watch(self.entries)
         finally:
             request.ask = None
@@ -53,16 +57,37 @@ class Supervisor:
 
     def _start(self, failed: set[str]) -> bool:
         """Begin what there is room for; whether any job waits for its turn."""
-        engine = self.sweep.engine
-        waiting = [job for job in self.sweep.plan.jobs if not self._stopped and self._waits(job, failed)]
+        engine, room = self.sweep.engine, self.sweep.engine.at_once - len(self._handles)
+        waiting = [job for job in self.sweep.source.jobs if not self._stopped and self._waits(job, failed)]
         free = (job for job in waiting if not RunFolder(self.entries[job.id].folder).is_locked())
-        chosen = list(islice(free, max(0, engine.at_once - len(self._handles))))
+        chosen = list(islice(free, max(0, room)))
+        while len(chosen) < room and not self._stopped and (more := self._more()):
+            waiting += more
+            chosen += more[: room - len(chosen)]
         handles = engine.start([self._task(job, job.id in failed) for job in chosen])
         self._handles |= {job.id: (job, handle) for job, handle in zip(chosen, handles, strict=True)}
         for handle in handles:
             if self.sweep.request.received is not None:  # it came while they were started
                 handle.stop(self.sweep.request.received)
         return bool(waiting)
+
+    def _more(self) -> Sequence[Job]:
+        """Further jobs; the manifest has them before they begin."""
+        more = self.sweep.source.more(self.entries)
+        if more:
+            jobs = self.sweep.source.jobs
+            self.sweep.folder.write_manifest(self.sweep.by, jobs, command_typed())
+            self.entries = self.sweep.folder.entries(jobs, self.entries)
+        return more
+
+    def _prune(self, reasons: Mapping[str, str]) -> None:
+        """Ask jobs to save and end; of those that had ended before this command it is said here."""
+        self._stopping |= reasons
+        for id in reasons.keys() & self._handles.keys():
+            self._handles[id][1].stop(signal.SIGTERM)
+        for job in self.sweep.source.jobs if reasons else ():
+            if job.id in reasons.keys() - self._handles.keys():
+                self._record_pruned(job, self.entries[job.id])
 
     def _task(self, job: Job, again: bool) -> Task:
         path, env, engine = self.entries[job.id].folder.absolute(), self.sweep.plan.env, self.sweep.engine
@@ -71,7 +96,7 @@ class Supervisor:
     def _waits(self, job: Job, failed: set[str]) -> bool:
         """Whether it is to begin or to go on; one that failed before this command is run once more."""
         entry, tries = self.entries[job.id], self._tries[job.id]
-        if job.id in self._handles:
+        if job.id in self._handles or job.id in self._stopping:
             return False
         if entry.failed:
             return job.config.sweep.retry == "failed" and job.id in failed and not tries
@@ -101,6 +126,8 @@ class Supervisor:
         if RunFolder(entry.folder).is_locked() or (not how and entry.status == "pending"):
             return  # another command has it
         self._tries[job.id] += 1
+        if job.id in self._stopping:
+            return self._record_pruned(job, entry)
         if how and (entry.status == "pending" or (entry.error or "").startswith(DIED)):
             self._record_death(job, entry, how)
         if entry.failed and job.config.sweep.on_failure == "stop":
@@ -111,9 +138,16 @@ class Supervisor:
         if signum is not None and not entry.folder.exists():
             return  # it had not begun
         error = f"{DIED}: {how}" if signum is None else f"stopped by {signal.Signals(signum).name}"
+        self._record(job, entry, "interrupted", error)
+
+    def _record_pruned(self, job: Job, entry: Entry) -> None:
+        if entry.status == "interrupted":  # it may have completed before it was asked
+            self._record(job, entry, "pruned", self._stopping[job.id])
+
+    def _record(self, job: Job, entry: Entry, status: str, error: str) -> None:
         try:
             entry.folder.mkdir(parents=True, exist_ok=True)
-            record_failure(opened(entry.folder), job.config, job.overrides, "interrupted", error)
+            record_failure(opened(entry.folder), job.config, job.overrides, status, error)
         except WriteError as unwritten:
             self.sweep.say(f"{job.name}: {error}; {unwritten}")
 

@@ -5,25 +5,27 @@ Overrides -> jobs -> pool -> folders -> leaderboard. Nothing is written before a
 
 import multiprocessing
 import os
-import shlex
-import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from assay.config.load import load
 from assay.config.schema import inside
 from assay.errors import Interrupted, RunFailed, UserError
+from assay.report import Figure
 from assay.run.signals import stop_requests
 from assay.sweep.clusters import engine_of
-from assay.sweep.console import View, conclude, console_of_sweep, introduce, list_jobs, show
-from assay.sweep.job import Direction, Entry, Job, SweepFolder, plan, ranking, refuse_any
+from assay.sweep.console import View, conclude, introduce, list_jobs, show
+from assay.sweep.job import Direction, Entry, Job, SweepFolder, command_typed
 from assay.sweep.leaderboard import Leaderboard, entries_of, leaderboard
-from assay.sweep.pool import Sweep, process, validated
+from assay.sweep.plan import Plan, plan, ranking, refuse_any
+from assay.sweep.pool import Grid, Source, Sweep, process, validated
 from assay.sweep.report import files, page
 from assay.sweep.supervisor import Supervisor
+from assay.terminal import screen
 from assay.training.atomic import write_durably
 
 
@@ -33,61 +35,79 @@ def sweep(overrides: Sequence[str]) -> None:
     Raises `UserError` before anything is written, `RunFailed` if a job did not complete, `Interrupted`.
     """
     wanted = plan(overrides)
-    jobs, config = wanted.jobs, wanted.config
-    folder = SweepFolder(inside(Path(jobs[0].config.output_dir) / "sweeps", wanted.name, "sweep.name"))
-    engine = engine_of(wanted, folder)
-    _refuse_other_grid(folder, jobs)
-    entries = folder.entries(jobs)
-    leaves = config.retry == "none"  # failed jobs as they are
+    config, output_dir = wanted.config, Path(wanted.jobs[0].config.output_dir)
+    folder = SweepFolder(inside(output_dir / "sweeps", wanted.name, "sweep.name"))
+    engine, source = engine_of(wanted, folder), _source(wanted, folder)
+    _refuse_other(folder, wanted, source.jobs)
+    entries = folder.entries(source.jobs)
     manifest = folder.manifest
     is_new = manifest is None
-    is_done = all(one.status == "completed" or (leaves and one.failed) for one in entries.values())
+    leaves = config.retry == "none" or wanted.space is not None  # failed jobs as they are
+    is_done = source.is_over and all(one.is_over or (leaves and one.failed) for one in entries.values())
     failure: RunFailed | Interrupted | None = None
     with stop_requests() as request:
         directions = manifest.by.directions if manifest else {}
         if config.dry_run or is_new or not is_done:
-            problems, directions = validated(jobs, with_files=not (engine.elsewhere or config.dry_run))
-            refuse_any(problems, [job.overrides for job in jobs])
-        by = ranking(jobs[0].config, directions, manifest.by if manifest else None)
-        mine = Sweep(wanted, folder, engine, request, console_of_sweep(), by)
+            problems, directions = validated(wanted.jobs, not (engine.elsewhere or config.dry_run))
+            searched = wanted.space.axes if wanted.space else None
+            refuse_any(problems, [job.overrides for job in wanted.jobs], searched)
+        by = ranking(wanted.jobs[0].config, directions, manifest.by if manifest else None)
+        mine = Sweep(wanted, source, folder, engine, request, screen(), by)
         if config.dry_run:
             return list_jobs(mine, list(entries.values()))
         if is_new or not is_done:
-            failure = _run(mine, entries)
+            failure = _run(mine)
         else:
             derive(folder.path, by.metric, by.direction)
         board = leaderboard(entries_of([folder.path]), by.metric, by.direction)
         conclude(mine, board)
     if failure is not None:
         raise failure
-    ids = {job.id for job in jobs}  # another command may have let the sweep grow
-    bad = sum(one.id in ids and one.status != "completed" for one in board.entries)
+    ids = {job.id for job in source.jobs}  # another command may have let the sweep grow
+    bad = sum(one.id in ids and not one.is_over for one in board.entries)
     if bad:
-        raise RunFailed(f"{bad} of {len(jobs)} jobs did not complete")
+        raise RunFailed(f"{bad} of {len(ids)} jobs did not complete")
 
 
-def _refuse_other_grid(folder: SweepFolder, jobs: Sequence[Job]) -> None:
+def _source(plan: Plan, folder: SweepFolder) -> Source:
+    if plan.space is None:
+        return Grid(plan.jobs)
+    from assay.sweep.search import Search  # Optuna: of an extra, and half a second
+
+    return Search(plan, folder)
+
+
+def _refuse_other(folder: SweepFolder, plan: Plan, jobs: Sequence[Job]) -> None:
     """A sweep may grow by new jobs; one that would lose some is another sweep. Raises `UserError`."""
     here, manifest = {job.id for job in jobs}, folder.manifest
     lost = [job for job in manifest.jobs if job.id not in here] if manifest else []
     if manifest and lost:
+        kind = "grid" if plan.space is None else "search"
         raise UserError(
-            f"sweep.name={folder.path.name} has another grid: {len(lost)} of its {len(manifest.jobs)} jobs "
+            f"sweep.name={folder.path.name} has another {kind}: {len(lost)} of its {len(manifest.jobs)} jobs "
             f"are not in this one, such as {' '.join(lost[0].overrides) or lost[0].id}\n"
             f"  it was made by: {manifest.command}\n"
             "  a sweep may grow; for another one choose another name"
         )
 
 
-def _run(sweep: Sweep, entries: Mapping[str, Entry]) -> RunFailed | Interrupted | None:
+def _run(sweep: Sweep) -> RunFailed | Interrupted | None:
     """Run what is left; what ended it before its end."""
-    folder, by, program = sweep.folder, sweep.by, Path(sys.argv[0]).name
-    command = [*(["python", "train.py"] if program.endswith(".py") else [program]), *sys.argv[1:]]
-    with folder.locked():
-        _refuse_other_grid(folder, sweep.plan.jobs)  # another command may have begun one of this name
-        folder.write_manifest(sweep.plan, by, shlex.join(command))
-        _write(folder, leaderboard(entries_of([folder.path]), by.metric, by.direction))
-    introduce(sweep, list(entries.values()))
+    folder, source, by = sweep.folder, sweep.source, sweep.by
+    with ExitStack() as stack:
+        with folder.locked():
+            stack.enter_context(source.begun(by))
+            _refuse_other(folder, sweep.plan, source.jobs)  # another command may have begun one of this name
+            folder.write_manifest(by, source.jobs, command_typed())
+            if source.jobs:  # of a search there are none yet
+                _write(folder, leaderboard(entries_of([folder.path]), by.metric, by.direction))
+        entries = folder.entries(source.jobs)
+        introduce(sweep, list(entries.values()))
+        return _supervise(sweep, entries)
+
+
+def _supervise(sweep: Sweep, entries: Mapping[str, Entry]) -> RunFailed | Interrupted | None:
+    folder, by = sweep.folder, sweep.by
     theirs, ours = multiprocessing.Pipe(duplex=False)
     what = folder.path.absolute(), by.metric, by.direction, theirs
     deriving = process(folder.path / "log.txt", keep_derived, *what)
@@ -128,12 +148,17 @@ def derive(path: Path, metric: str, direction: Direction) -> None:
         return
     with folder.locked():
         board, manifest = leaderboard(entries_of([path]), metric, direction), folder.manifest
-        if all(_text(path / name) == text for name, text in files(board).items()):
+        if not board.entries or all(_text(path / name) == text for name, text in files(board).items()):
             return
         from assay.sweep.views import write_views  # torch, only where there is news
 
         write_views(board, path)
-        html = page(board, path.name, manifest.command if manifest else "")
+        search: Mapping[str, Sequence[Figure]] = {}
+        if (path / "study.log").exists():
+            from assay.sweep.study import figures_of  # Optuna, which who has begun a search has
+
+            search = figures_of(path, metric)
+        html = page(board, path.name, manifest.command if manifest else "", search)
         write_durably(path / "report.html", html.encode())
         _write(folder, board)  # last: what is interrupted before is made again
 
@@ -155,4 +180,4 @@ def print_leaderboard(folders: Sequence[str], overrides: Sequence[str]) -> None:
     entries, manifest = entries_of(list(map(Path, folders))), SweepFolder(Path(folders[0])).manifest
     assert manifest is not None  # or `entries_of` had refused it
     by = ranking(load("train", overrides).config, manifest.by.directions, manifest.by)
-    show(leaderboard(entries, by.metric, by.direction), console_of_sweep())
+    show(leaderboard(entries, by.metric, by.direction), screen())

@@ -104,7 +104,7 @@ def _run_claimed(folder: RunFolder, task: Task, request: StopRequest) -> None:
     folder.result = opened(task.folder).result  # as it is now that nobody else writes it
     before = dict(folder.result)
     has_failed = before.get("status") in ("failed", "diverged")
-    if before.get("status") == "completed" or (has_failed and not task.again):
+    if before.get("status") in ("completed", "pruned") or (has_failed and not task.again):
         return
     if has_failed or not (task.folder / "config.yaml").is_file():
         _empty(task.folder)
