@@ -91,7 +91,7 @@ def _train(words: Sequence[str]) -> None:
     elif flags.multirun or any(word.startswith("sweep=") for word in overrides):
         from assay.sweep.sweep import sweep
 
-        sweep(overrides)
+        sweep(overrides, _find)
     else:
         _run(overrides)
 

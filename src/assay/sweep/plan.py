@@ -8,7 +8,7 @@ from assay.config.compose import composing
 from assay.config.explain import groups, key_of
 from assay.config.load import Loaded, load_job
 from assay.config.messages import InvalidConfig, Problem, nearest
-from assay.config.saved import as_plain, config_id, group_id
+from assay.config.saved import Find, as_plain, config_id, group_id
 from assay.config.schema import SweepConfig, TrainConfig
 from assay.errors import UserError
 from assay.run.earlier import find_earlier
@@ -41,6 +41,7 @@ class Plan:
     env: Mapping[str, str]
     for_all: tuple[str, ...]  # overrides that are no job's
     space: Space | None  # of a search
+    find: Find
 
     @property
     def config(self) -> SweepConfig:
@@ -52,13 +53,13 @@ class Plan:
         return len(self.jobs) if self.space is None else (self.config.trials or 1) * self.config.seeds
 
 
-def plan(overrides: Sequence[str]) -> Plan:
+def plan(overrides: Sequence[str], find: Find = find_earlier) -> Plan:
     """The jobs that overrides and sweep file make; raises `UserError` with the problems of all of them."""
     for_all = tuple(one for one in overrides if is_for_all(key_of(one)))
     typed = [one for one in overrides if one not in for_all]
     with composing():
         first_job = tuple(axis.overrides[0] for axis in axes(typed).values())
-        first = load_job("train", [*for_all, *first_job], find_earlier)
+        first = load_job("train", [*for_all, *first_job], find)
         config = first[0].config.sweep if first[0] else None
         columns = axes([*overrides_of(config.params if config else {}), *typed])
         if config is not None:
@@ -69,8 +70,7 @@ def plan(overrides: Sequence[str]) -> Plan:
         else:
             points = expand(typed, config.mode if config else "product", config.params if config else {})
         results = [
-            first if point == first_job else load_job("train", [*for_all, *point], find_earlier)
-            for point in points
+            first if point == first_job else load_job("train", [*for_all, *point], find) for point in points
         ]
     refuse_any([problems for _, problems in results], points, columns if is_search else None)
     loaded, keys = [one for one, _ in results if one is not None], swept_keys(points)
@@ -80,12 +80,14 @@ def plan(overrides: Sequence[str]) -> Plan:
     space = space_of(columns, config, ids) if is_search else None
     name = config.name or (space.name if space else grid_name(points, ids))
     keys = (*keys, "seed") if config.seeds > 1 else tuple(keys)
-    return Plan(name, jobs, keys, loaded[0].composed.launcher, loaded[0].composed.environment, for_all, space)
+    return Plan(
+        name, jobs, keys, loaded[0].composed.launcher, loaded[0].composed.environment, for_all, space, find
+    )
 
 
 def job_of(plan: Plan, overrides: Sequence[str]) -> Job:
     """One more job of a search, inside `composing`; raises `InvalidConfig`."""
-    loaded, problems = load_job("train", [*plan.for_all, *overrides], find_earlier)
+    loaded, problems = load_job("train", [*plan.for_all, *overrides], plan.find)
     if loaded is None:
         raise InvalidConfig(problems)
     return _job(loaded, overrides, plan.keys)

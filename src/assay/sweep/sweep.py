@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from assay.config.load import load
+from assay.config.saved import Find
 from assay.config.schema import inside
 from assay.errors import Interrupted, RunFailed, UserError
 from assay.report import Figure
@@ -25,16 +26,17 @@ from assay.sweep.plan import Plan, plan, ranking, refuse_any
 from assay.sweep.pool import Grid, Source, Sweep, process, validated
 from assay.sweep.report import files, page
 from assay.sweep.supervisor import Supervisor
-from assay.terminal import screen
+from assay.terminal import screen, waiting
 from assay.training.atomic import write_durably
 
 
-def sweep(overrides: Sequence[str]) -> None:
-    """All of a sweep, from the overrides as typed.
+def sweep(overrides: Sequence[str], find: Find) -> None:
+    """All of a sweep, from the overrides as typed; `find` knows the run that a `ckpt` means.
 
     Raises `UserError` before anything is written, `RunFailed` if a job did not complete, `Interrupted`.
     """
-    wanted = plan(overrides)
+    with waiting("composing the jobs"):
+        wanted = plan(overrides, find)
     config, output_dir = wanted.config, Path(wanted.jobs[0].config.output_dir)
     folder = SweepFolder(inside(output_dir / "sweeps", wanted.name, "sweep.name"))
     engine, source = engine_of(wanted, folder), _source(wanted, folder)
@@ -48,7 +50,8 @@ def sweep(overrides: Sequence[str]) -> None:
     with stop_requests() as request:
         directions = manifest.by.directions if manifest else {}
         if config.dry_run or is_new or not is_done:
-            problems, directions = validated(wanted.jobs, not (engine.elsewhere or config.dry_run))
+            with waiting("validating"):
+                problems, directions = validated(wanted.jobs, not (engine.elsewhere or config.dry_run))
             searched = wanted.space.axes if wanted.space else None
             refuse_any(problems, [job.overrides for job in wanted.jobs], searched)
         by = ranking(wanted.jobs[0].config, directions, manifest.by if manifest else None)
