@@ -6,6 +6,7 @@ Both are given to pydantic as annotations; what it finds is said key by key, all
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
+from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -34,7 +35,7 @@ def validate(
     """
     try:
         # as JSON, strict means what a YAML author expects: a list is a tuple, but "5" and true are no numbers
-        return TypeAdapter(schema).validate_json(json.dumps(plain, default=repr)), []
+        return _adapter(schema).validate_json(json.dumps(plain, default=repr)), []
     except ValidationError as error:
         problems = [_problem(one, schema, plain, key, working or {}) for one in error.errors()]
     first: dict[str, Problem] = {}
@@ -43,6 +44,12 @@ def validate(
     # a list whose items are refused is said to be too short as well
     outer = {name for name in first if any(other.startswith(f"{name}.") for other in first)}
     return None, [problem for name, problem in first.items() if name not in outer]
+
+
+@cache
+def _adapter(schema: Any) -> TypeAdapter[Any]:
+    """Made once for all jobs of a sweep: it takes as long as composing one."""
+    return TypeAdapter(schema)
 
 
 def _problem(
