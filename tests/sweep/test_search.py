@@ -111,7 +111,7 @@ def told(path: Path) -> list[tuple[Mapping[str, Any], Sequence[float] | None, st
         ("model.width=64,16", CategoricalDistribution(["64", "16"])),
         ("optimizer.lr=choice(0.1,0.01)", CategoricalDistribution(["0.1", "0.01"])),
         ("optimizer=sgd,adam", CategoricalDistribution(["sgd", "adam"])),
-        ("model=glob(*)", CategoricalDistribution(["cnn", "mlp"])),
+        ("model=glob(*)", CategoricalDistribution(["autoencoder", "cnn", "mlp"])),
         ("+callbacks.x.patience=1,2", CategoricalDistribution(["1", "2"])),
     ],
 )
