@@ -100,9 +100,9 @@ def texts(folder: RunFolder) -> dict[str, str]:
     """What a run is made of, in Markdown by name."""
     environment = _table("", ("", "of the run"), environment_of(redact(folder.result)))
     return {
-        "command": f"```\n{redact_text(folder.result['command'])}\n```",
-        "config": f"```\n{_config(folder)}\n```",
-        "environment": markdown_table(environment),
+        "run/command": f"```\n{redact_text(folder.result['command'])}\n```",
+        "run/config": f"```\n{_config(folder)}\n```",
+        "run/environment": markdown_table(environment),
     }
 
 

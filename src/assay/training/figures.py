@@ -168,7 +168,7 @@ def precision_recall(logits: Tensor, labels: Tensor, names: Sequence[str] = ()) 
     for at in worst:
         precision, recall, _ = binary_precision_recall_curve(probabilities[:, at], (labels == at).int())
         axes.plot(recall.numpy(), precision.numpy(), label=f"{names[at][-20:]}  {averages[at]:.3f}")
-    low = max(0.0, 1 - 4 * (1 - averages[min(averages, key=averages.__getitem__)]) - 0.02)
+    low = max(0.0, 1 - 8 * (1 - averages[min(averages, key=averages.__getitem__)]) - 0.02)
     high = 1 + 0.02 * (1 - low)
     axes.set(xlabel="recall", ylabel="precision", xlim=(low, high), ylim=(low, high))
     axes.legend(title="average precision", loc="lower left", fontsize=8)

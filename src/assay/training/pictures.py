@@ -62,7 +62,7 @@ def _view(trainer: Trainer) -> TensorBoard:
 
 def show(view: TensorBoard, name: str, drawn: NDArray[np.uint8], step: int) -> None:
     """The picture in TensorBoard and in `figures/`."""
-    view.log_image(name, drawn, step)
+    view.log_image(f"pictures/{name}", drawn, step)
     try:
         figures.save(drawn, view.folder / "figures" / f"{name}.png")
     except OSError as error:  # a view of the result, which stands without it
