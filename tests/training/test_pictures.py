@@ -138,7 +138,7 @@ def test_each_unit_of_a_linear_layer_is_a_tile_as_large_as_the_input() -> None:
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([[1.0, 0, 0, 0], [0, 0, 0, -2.0]]))
     drawn = pictures.first_layer(nn.Sequential(nn.Flatten(), layer), (1, 2, 2))
-    assert drawn is not None and drawn.shape == (60, 120, 3)  # two tiles of 2 x 2, 28 times as large
+    assert drawn is not None and drawn.shape == (64, 124, 3)  # two tiles of 2 x 2, 28 times as large
     red, blue = drawn[10, 10], drawn[50, 110]
     assert red[0] > 2 * red[2] and blue[2] > 2 * blue[0]
     assert (drawn[50, 10] > 240).all()  # zero

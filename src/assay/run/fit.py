@@ -70,7 +70,7 @@ def fit_here(run: Run, history: History, view: TensorBoard) -> None:
     checkpoints = Checkpoints(folder.last, recorder, save_every, metadata, folder.mark_checkpoint)
     if any(folder.path.glob("events.out.tfevents.*")):  # the points after the checkpoint are of a lost run
         view.purge_step = state["global_step"] + 1 if state else 0
-    describe(folder, view, state["global_step"] if state else 0)
+    view.log_texts(texts(folder), state["global_step"] if state else 0)
     if state and state["assay"]["total_steps"] != data.total_steps:
         follow_new_length(state, learner.optimizer, learner.scheduler)
     trainer = make_trainer(
@@ -118,12 +118,6 @@ def fit_here(run: Run, history: History, view: TensorBoard) -> None:
     finally:
         run.request.ask = None
         recorder.close()
-
-
-def describe(folder: RunFolder, view: TensorBoard, step: int) -> None:
-    """What the run is made of, as text."""
-    for name, text in texts(folder).items():
-        view.log_text(name, text, step)
 
 
 def _interval(text: str | None) -> tuple[int | None, float | None]:

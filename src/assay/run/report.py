@@ -17,14 +17,6 @@ from assay.report import Figure, Series, Table, as_text, markdown_table, page, s
 from assay.run.folder import RunFolder
 from assay.training.atomic import write_durably
 
-TITLES = {
-    "mistakes": "the most confident mistakes",
-    "confusion": "true classes against predicted ones",
-    "class_accuracy": "accuracy of each class",
-    "precision_recall": "each class against all others",
-    "inputs": "a batch of inputs",
-    "first_layer": "weights of the first layer: red above zero, blue beneath",
-}
 Curve = Mapping[int, float]  # by step
 log = logging.getLogger(__name__)
 
@@ -42,7 +34,10 @@ def html(folder: RunFolder) -> str:
     """The page as text. All that is a user's is escaped; our own figures alone are not."""
     result = redact(folder.result)
     metric = (result["metric"] or "val/loss").removeprefix("val/")
-    curves = _curves(folder.path, metric)
+    curves, changed = _curves(folder.path, metric), result["overrides"]
+    accuracies: Mapping[str, float] = result.get("class_accuracy") or {}
+    classes = {name: as_text("accuracy", value) for name, value in accuracies.items()}
+    pictures = [file for file in sorted(folder.path.glob("figures/*.png")) if file.stem != "curves"]
     return page(
         "run/report.html.j2",
         name=redact_text(folder.path.name),
@@ -51,11 +46,11 @@ def html(folder: RunFolder) -> str:
         curves=Markup(svg(curves)) if curves else "",
         tables=[
             _table("Result", ("", "result"), results(result)),
-            _table("Accuracy of each class", ("class", "in the test"), _classes(result)),
-            _table("Changed keys", ("key", "value"), dict(map(_key_and_value, result["overrides"]))),
+            _table("Accuracy of each class", ("class", "in the test"), classes),
+            Table("Changed keys", ("key", "value"), tuple(one.partition("=")[::2] for one in changed)),
         ],
         environment=_table("Environment", ("", "of the run"), environment_of(result)),
-        pictures={_title(file): _data_uri(file) for file in _pictures(folder.path)},
+        pictures={one.stem.replace("_", " "): _data_uri(one) for one in pictures},
         config=_config(folder),
     )
 
@@ -68,32 +63,29 @@ def _headline(result: Mapping[str, Any], metric: str) -> str:
 
 def results(result: Mapping[str, Any]) -> dict[str, str]:
     """Metrics of the best epoch and of the test, and what they took."""
-    best, seconds = result.get("best") or {}, result["seconds"]
-    rate = result["samples_per_second"]
-    measured = {name: as_text(name, value) for name, value in result["metrics"].items()}
+    seconds, rate = result["seconds"], result["samples_per_second"]
     counted = {
-        "best epoch": as_text("", best.get("epoch")),
-        "epochs": str(result["epochs"] or ""),
-        "steps": f"{result['steps']:,}" if result["steps"] else "",
-        "seconds of fitting": as_text("seconds", seconds.get("fit")),
-        "seconds of the test": as_text("seconds", seconds.get("test")),
-        "samples/s in training": f"{rate:,.0f}" if rate else "",
-        "seed": str(result["seed"]),
+        "best epoch": (result.get("best") or {}).get("epoch"),
+        "epochs": result["epochs"] or None,
+        "steps": result["steps"] or None,
+        "fit seconds": seconds.get("fit"),
+        "test seconds": seconds.get("test"),
+        "samples/s in training": rate and round(rate),
+        "seed": result["seed"],
         "config id": result["config_id"],
     }
-    return {name: text for name, text in (measured | counted).items() if text}
+    shown = {name: as_text(name, value) for name, value in (result["metrics"] | counted).items()}
+    return {name: text for name, text in shown.items() if text}
 
 
 def environment_of(result: Mapping[str, Any]) -> dict[str, str]:
     """What a run ran on and with, each in a line."""
-    parts: dict[str, Mapping[str, Any]] = {
-        key: result.get(key) or {} for key in ("device", "data", "git", "versions")
-    }
-    said = {
-        key: ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
-        for key, values in parts.items()
-    }
-    return {key: line for key, line in said.items() if line}
+    said: dict[str, str] = {}
+    for key in ("device", "data", "git", "versions"):
+        values: Mapping[str, Any] = result.get(key) or {}
+        if line := ", ".join(f"{name} {value}" for name, value in values.items() if value is not None):
+            said[key] = line
+    return said
 
 
 def texts(folder: RunFolder) -> dict[str, str]:
@@ -127,24 +119,6 @@ def _curves(folder: Path, metric: str) -> list[Figure]:
 
 def _table(title: str, columns: tuple[str, str], cells: Mapping[str, str]) -> Table:
     return Table(title, columns, tuple(cells.items()))
-
-
-def _key_and_value(override: str) -> tuple[str, str]:
-    key, _, value = override.partition("=")
-    return key, value
-
-
-def _classes(result: Mapping[str, Any]) -> dict[str, str]:
-    return {name: as_text("accuracy", value) for name, value in (result.get("class_accuracy") or {}).items()}
-
-
-def _pictures(folder: Path) -> list[Path]:
-    """All but the curves, which the page draws itself."""
-    return [file for file in sorted(folder.glob("figures/*.png")) if file.stem != "curves"]
-
-
-def _title(file: Path) -> str:
-    return TITLES.get(file.stem, file.stem.replace("_", " "))
 
 
 def _data_uri(file: Path) -> str:

@@ -17,12 +17,12 @@ from assay.run import failures, screen
 from assay.run.device import Device, launched, resolve
 from assay.run.earlier import checkpoint_file, requeued, resumable
 from assay.run.evaluate import draw_figures, evaluate, write_test_row
-from assay.run.fit import FitJob, describe, fit_as_told, fit_here, fit_in_processes, tell_others
+from assay.run.fit import FitJob, fit_as_told, fit_here, fit_in_processes, tell_others
 from assay.run.folder import BEST, RunFolder, record_failure
 from assay.run.parts import Parts, Run, build_parts, check_loggers
 from assay.run.preflight import preflight
 from assay.run.record import begin_result, ended_result, progress
-from assay.run.report import write_report
+from assay.run.report import texts, write_report
 from assay.run.resume import ResumePoint, is_complete, load_weights, restore_files, resume_point
 from assay.run.signals import StopRequest, stop_requests
 from assay.terminal import screen as terminal
@@ -206,7 +206,7 @@ def _stages(run: Run, view: TensorBoard) -> None:
         history = _fit(run, history, view)
         load_weights(run.parts.learner, folder.checkpoints / "best.ckpt")
     else:
-        describe(folder, view, 0)
+        view.log_texts(texts(folder), 0)
     for stage in ("validate", "test"):
         if stage in run.config.stages:
             began = time.perf_counter()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.data import default_collate
+from torchvision.utils import make_grid
 
 from assay.data.module import DataModule
 from assay.training import figures
@@ -111,15 +112,11 @@ def first_layer(network: nn.Module, in_shape: tuple[int, ...]) -> NDArray[np.uin
             return None
         weight = weight.unflatten(1, in_shape)
     most = weight.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
-    shares = (weight / most + 1).div(2).permute(0, 2, 3, 1).numpy()  # (units, height, width, channels)
-    coloured = shares if shares.shape[3] == 3 else matplotlib.colormaps["RdBu_r"](shares[..., 0])[..., :3]
-    scale = math.ceil(SIDE / coloured.shape[2])
-    tiles = coloured.repeat(scale, axis=1).repeat(scale, axis=2)
-    columns = math.ceil(math.sqrt(len(tiles)))
-    rows = math.ceil(len(tiles) / columns)
-    height, width = tiles.shape[1] + 4, tiles.shape[2] + 4
-    sheet = np.ones((rows * height, columns * width, 3))
-    for at, tile in enumerate(tiles):
-        top, left = at // columns * height + 2, at % columns * width + 2
-        sheet[top : top + height - 4, left : left + width - 4] = tile
-    return (sheet * 255).round().astype(np.uint8)
+    shares = (weight / most + 1) / 2
+    if shares.shape[1] != 3:
+        red_to_blue = matplotlib.colormaps["RdBu_r"](shares[:, 0].numpy())[..., :3]
+        shares = torch.from_numpy(red_to_blue).permute(0, 3, 1, 2)
+    scale = math.ceil(SIDE / shares.shape[3])
+    tiles = shares.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    sheet = make_grid(tiles, nrow=math.ceil(math.sqrt(len(tiles))), padding=4, pad_value=1.0)
+    return (sheet.permute(1, 2, 0) * 255).round().byte().numpy()

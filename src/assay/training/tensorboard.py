@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -69,8 +69,10 @@ class TensorBoard(Logger):
         """An image of shape (height, width, 3)."""
         self._attempt(lambda: self.experiment.add_image(name, pixels, step, dataformats="HWC"))
 
-    def log_text(self, name: str, markdown: str, step: int) -> None:
-        self._attempt(lambda: self.experiment.add_text(name, markdown, step))
+    def log_texts(self, texts: Mapping[str, str], step: int) -> None:
+        """Texts in Markdown, by name."""
+        for name, text in texts.items():
+            self._attempt(lambda name=name, text=text: self.experiment.add_text(name, text, step))
 
     def log_histogram(self, name: str, values: NDArray[np.float32], step: int) -> None:
         self._attempt(lambda: self.experiment.add_histogram(name, values, step))
