@@ -128,8 +128,20 @@ def svg(figures: Sequence[Figure]) -> str:
     style: Any = {"svg.hashsalt": figures[0].name, "svg.fonttype": "none", "font.family": "sans-serif"}
     with matplotlib.rc_context(style):
         canvas = _canvas(figures, (10, max(3.8, 0.24 * len(figures[0].bars) + 0.8)))
+        if len(figures) <= 2 and not figures[0].bars:  # to compute margins takes longer than to draw
+            canvas.set_layout_engine(None)
+            canvas.subplots_adjust(left=0.08, right=0.98, bottom=0.14, top=0.95, wspace=0.2)
         FigureCanvasSVG(canvas).print_svg(text, metadata={"Date": None})
     return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+def page(template: str, **values: Any) -> str:
+    """An HTML page that opens offline, by a template under `src/assay`; all but `Markup` is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    folder = FileSystemLoader(Path(__file__).parent)
+    templates = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    return templates.get_template(template).render(values)
 
 
 def _canvas(figures: Sequence[Figure], inches: tuple[float, float]) -> Canvas:

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -237,6 +239,13 @@ def test_the_report_holds_all_it_shows(demo: Path) -> None:
     text = (demo / "report.html").read_text()
     assert "src=" not in text and "@import" not in text
     assert text.count("<svg") == 3
+
+
+def test_the_report_links_to_those_of_its_jobs(demo: Path) -> None:
+    text = (demo / "report.html").read_text()
+    links = [unquote(link) for link in re.findall(r'<a href="([^"]+)"><code class="id">', text)]
+    assert len(set(links)) == len(table(demo))
+    assert all((demo / link).is_file() for link in links)
 
 
 def test_a_damaged_result_is_made_again_and_no_other(output: Path, demo: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
+from torchmetrics.functional.classification import multiclass_average_precision, multiclass_calibration_error
 
 from assay.training import figures
 
@@ -45,6 +46,64 @@ def test_a_test_has_the_pictures_that_fit_its_targets() -> None:
     assert np.asarray(scatter.axes[0].lines[0].get_xydata())[:, 0].tolist() == numbers.flatten().tolist()
     (outputs,) = figures.of_test(images, images, images).values()
     assert len(_said(outputs)) == 4
+
+
+def test_in_detail_each_class_has_its_accuracy_and_curve() -> None:
+    drawn = figures.of_test(LOGITS, LABELS, None, ("a", "b", "c"), in_detail=True)
+    assert list(drawn) == ["confusion", "class_accuracy", "precision_recall", "calibration"]
+    (axes,) = drawn["class_accuracy"].axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["c", "b", "a"]  # from the bottom up
+    assert _said(drawn["class_accuracy"]) == ["0.0%", "100.0%", "100.0%"]
+
+
+def test_a_class_without_samples_has_no_accuracy() -> None:
+    assert figures.class_accuracy(LOGITS, torch.tensor([0, 1, 0, 1])) == {"0": 0.5, "1": 0.5}
+
+
+def test_of_many_classes_the_worst_are_drawn() -> None:
+    logits, labels = torch.eye(60), torch.arange(60)
+    logits[7] = logits[8]
+    assert (
+        len(figures.class_bars(figures.class_accuracy(logits, labels)).axes[0].patches) == figures.MOST_BARS
+    )
+    (axes,) = figures.precision_recall(logits, labels).axes
+    assert len(axes.lines) == figures.MOST_CLASSES
+    assert any(str(line.get_label()).startswith("7 ") for line in axes.lines)
+
+
+def _noisy() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(500, 4, generator=generator)
+    return logits, (logits + 3 * torch.randn(500, 4, generator=generator)).argmax(1)
+
+
+def test_average_precision_is_that_of_torchmetrics() -> None:
+    logits, labels = _noisy()
+    (axes,) = figures.precision_recall(logits, labels).axes
+    wanted = multiclass_average_precision(logits, labels, num_classes=4, average="none")
+    assert [str(line.get_label()).split()[1] for line in axes.lines] == [f"{one:.3f}" for one in wanted]
+    recall, precision = np.asarray(axes.lines[0].get_xydata()).T
+    assert (recall.min(), recall.max(), precision.max()) == (0, 1, 1)
+
+
+def test_calibration_has_the_error_of_torchmetrics_and_counts_every_sample() -> None:
+    logits, labels = _noisy()
+    figure = figures.calibration(logits, labels)
+    wanted = multiclass_calibration_error(logits, labels, num_classes=4, n_bins=figures.BINS)
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert legend.get_title().get_text() == f"expected calibration error {wanted:.2%}"
+    assert sum(int(text) for text in _said(figure) if text) == 500
+
+
+def test_inputs_have_their_classes_and_colours() -> None:
+    images = torch.zeros(3, 3, 6, 6)
+    images[:, 0] = 5.0  # red, of whatever scale
+    figure = figures.inputs(images, torch.tensor([0, 1, 0]), ("cat", "dog"))
+    assert _said(figure) == ["cat", "dog", "cat"]
+    sheet = np.asarray(figure.axes[0].images[0].get_array())
+    assert sheet[3, 5].tolist() == [1, 0, 0]
+    assert _said(figures.inputs(images, images)) == ["", "", ""]
 
 
 def test_curves_have_what_was_measured(tmp_path: Path) -> None:

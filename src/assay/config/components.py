@@ -30,7 +30,8 @@ from assay.errors import UserError
 
 LIBRARIES = ("torch.", "torchmetrics.", "pytorch_lightning.")
 PREFIXES = (
-    *("my.", "assay.data.", "assay.models.", "assay.training.schedules.", "assay.training.tasks."),
+    *("my.", "assay.data.", "assay.models."),
+    *("assay.training.schedules.", "assay.training.tasks.", "assay.training.pictures."),
     *("torch.optim.", "torch.nn.", "torchmetrics."),
     *("pytorch_lightning.callbacks.", "pytorch_lightning.loggers."),
 )

@@ -1,6 +1,5 @@
 """The stages after fitting: validation, test, and pictures of what came out."""
 
-import logging
 from typing import Literal
 
 import torch
@@ -10,9 +9,8 @@ from torch.utils.data import TensorDataset
 from assay.run.parts import Run, make_trainer
 from assay.training import figures
 from assay.training.history import History, MetricsFile, columns, evaluation
+from assay.training.pictures import Pictures, show
 from assay.training.tensorboard import TensorBoard
-
-log = logging.getLogger(__name__)
 
 
 def evaluate(run: Run, stage: Literal["validate", "test"]) -> dict[str, float]:
@@ -51,11 +49,10 @@ def draw_figures(run: Run, history: History, view: TensorBoard) -> None:
         samples = run.parts.data.split("test")
         inputs = samples.tensors[0] if isinstance(samples, TensorDataset) else outputs
         images = inputs if inputs.ndim == 4 else None
-        drawn |= figures.of_test(outputs, targets, images, run.parts.data.source.class_names)
+        names = run.parts.data.source.class_names
+        in_detail = any(isinstance(one, Pictures) for one in run.parts.callbacks)
+        drawn |= figures.of_test(outputs, targets, images, names, in_detail)
+        if figures.is_of_classes(outputs, targets):
+            run.folder.note(class_accuracy=figures.class_accuracy(outputs, targets, names))
     for name, figure in drawn.items():
-        pixels = figures.pixels(figure)
-        view.log_image(name, pixels, int(history.last.get("step", 0)))
-        try:
-            figures.save(pixels, folder / "figures" / f"{name}.png")
-        except OSError as error:  # a view of the result, which stands without it
-            log.warning("the picture %s.png cannot be written: %s", name, error)
+        show(view, name, figures.pixels(figure), int(history.last.get("step", 0)))

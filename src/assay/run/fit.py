@@ -31,6 +31,7 @@ from assay.run.failures import explained_out_of_memory, logs_to
 from assay.run.folder import RunFolder
 from assay.run.parts import Run, build_loggers, build_parts, make_trainer
 from assay.run.provenance import versions
+from assay.run.report import texts
 from assay.run.resume import resume_point
 from assay.run.signals import StopRequest, stop_requests
 from assay.training.history import History, Recorder
@@ -69,6 +70,7 @@ def fit_here(run: Run, history: History, view: TensorBoard) -> None:
     checkpoints = Checkpoints(folder.last, recorder, save_every, metadata, folder.mark_checkpoint)
     if any(folder.path.glob("events.out.tfevents.*")):  # the points after the checkpoint are of a lost run
         view.purge_step = state["global_step"] + 1 if state else 0
+    view.log_texts(texts(folder), state["global_step"] if state else 0)
     if state and state["assay"]["total_steps"] != data.total_steps:
         follow_new_length(state, learner.optimizer, learner.scheduler)
     trainer = make_trainer(

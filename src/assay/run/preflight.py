@@ -11,7 +11,7 @@ from assay.run.parts import Parts
 CHECKPOINTS = 5  # last and best, the one before each, and the one that is being written
 OVERHEAD = 64 * 1024  # bytes of a checkpoint beside its tensors: generators, counters, config
 ROW = 1_000  # bytes of a row of metrics.csv with its points in TensorBoard's file
-PICTURES = 2 * 1024**2  # bytes: figures as PNG and in TensorBoard's file, config, log
+PICTURES = 3 * 1024**2  # bytes: figures as PNG, in TensorBoard's file and in report.html; config, log
 FILES = 24  # that a run makes, folders and those that are being written included
 
 

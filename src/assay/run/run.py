@@ -22,6 +22,7 @@ from assay.run.folder import BEST, RunFolder, record_failure
 from assay.run.parts import Parts, Run, build_parts, check_loggers
 from assay.run.preflight import preflight
 from assay.run.record import begin_result, ended_result, progress
+from assay.run.report import texts, write_report
 from assay.run.resume import ResumePoint, is_complete, load_weights, restore_files, resume_point
 from assay.run.signals import StopRequest, stop_requests
 from assay.terminal import screen as terminal
@@ -204,6 +205,8 @@ def _stages(run: Run, view: TensorBoard) -> None:
     if "fit" in run.config.stages:
         history = _fit(run, history, view)
         load_weights(run.parts.learner, folder.checkpoints / "best.ckpt")
+    else:
+        view.log_texts(texts(folder), 0)
     for stage in ("validate", "test"):
         if stage in run.config.stages:
             began = time.perf_counter()
@@ -221,6 +224,7 @@ def _stages(run: Run, view: TensorBoard) -> None:
 
         folder.update(export=export.export(run))
     draw_figures(run, history, view)
+    write_report(folder)
 
 
 def _fit(run: Run, history: History, view: TensorBoard) -> History:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from torch import nn
 
 from assay.report import Table, as_text
@@ -69,6 +70,8 @@ def conclude(console: Console, folder: Path, result: Mapping[str, Any], output_d
     speed = f", {rate:,.0f} samples/s in training" if rate else ""
     fitting = f"{seconds['fit']:.1f} s fitting, " if seconds["fit"] else ""
     _say(console, f"{fitting}{seconds['total']:.1f} s in all{speed}")
+    if (folder / "report.html").is_file():
+        _say(console, f"report   {escape(str(folder / 'report.html'))}")
     for what, command in next_commands(folder, result, output_dir).items():
         console.print(f"{what:<9}{command}", highlight=False, markup=False, soft_wrap=True)
 

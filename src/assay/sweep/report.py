@@ -10,14 +10,15 @@ import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from assay.config.redact import redact_text
 from assay.report import Figure, Report, Series, Table, as_text, markdown, svg
+from assay.report import page as html_page
+from assay.run.report import Curve, environment_of, read_curves
 from assay.sweep.grid import label, quoted
 from assay.sweep.job import Entry
 from assay.sweep.leaderboard import Leaderboard, Spread
@@ -25,7 +26,6 @@ from assay.sweep.leaderboard import Leaderboard, Spread
 MOST_GROUPS = 10  # drawn, the best ones: more lines cannot be read
 MOST_BARS = 60
 MOST_KEYS = 6
-Curve = Mapping[int, float]  # by step
 
 
 def _with_interval(name: str, spread: Spread | None) -> str:
@@ -121,17 +121,17 @@ def files(board: Leaderboard) -> dict[str, str]:
 
 def page(board: Leaderboard, name: str, command: str, search: Mapping[str, Sequence[Figure]]) -> str:
     """`report.html` as text, with a search's figures. All that is a user's is escaped; figures are not."""
-    folder = FileSystemLoader(Path(__file__).parent)
-    templates = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     jobs = jobs_table(board).without("reason")
     ids = tuple((*row, one.id) for row, one in zip(jobs.rows, board.entries, strict=True))
     failures = [(one.id, one.status, one.error or "", f"{one.folder}/log.txt") for one in board.failures]
-    return templates.get_template("report.html.j2").render(
+    return html_page(
+        "sweep/report.html.j2",
         name=name,
         command=redact_text(command),
         board=board,
         groups=groups_table(board),
         jobs=Table("Jobs", ("rank", *jobs.columns[1:], "id"), ids, styles=jobs.styles),
+        links={one.id: link for one in board.entries if (link := _report_of(one))},
         figures={title: Markup(svg(row)) for title, row in {**search, **figures(board)}.items() if row},
         more=[
             Table("What did not complete", ("id", "status", "reason", "log"), tuple(failures)),
@@ -139,6 +139,12 @@ def page(board: Leaderboard, name: str, command: str, search: Mapping[str, Seque
             Table("Environment", ("", "of the jobs"), tuple(environment(board).items())),
         ],
     )
+
+
+def _report_of(entry: Entry) -> str | None:
+    """The address of a job's own page, seen from the sweep's."""
+    file = entry.folder / "report.html"
+    return quote(file.relative_to(entry.folder.parents[1]).as_posix()) if file.is_file() else None
 
 
 def _again(entry: Entry) -> tuple[str, str]:
@@ -149,11 +155,9 @@ def _again(entry: Entry) -> tuple[str, str]:
 def environment(board: Leaderboard) -> dict[str, str]:
     """What the jobs ran on and with; several values where they differ."""
     seen: dict[str, dict[str, None]] = {}
-    for key in ("device", "data", "git", "versions"):
-        for entry in board.entries:
-            values: Mapping[str, Any] = entry.result.get(key) or {}
-            said = ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
-            seen.setdefault(key, {}).update({said: None} if said else {})
+    for entry in board.entries:
+        for key, said in environment_of(entry.result).items():
+            seen.setdefault(key, {})[said] = None
     return {key: "; ".join(values) for key, values in seen.items()}
 
 
@@ -161,14 +165,6 @@ def code_of(git: Mapping[str, Any]) -> str:
     """A commit, and whether the code differed from it."""
     changed = f" with changes {git.get('diff') or ''}".rstrip() if git.get("dirty") else ""
     return f"{str(git['sha'])[:12]}{changed}"
-
-
-def read_curves(entry: Entry, names: Sequence[str]) -> dict[str, Curve]:
-    """These curves of a job, from its `metrics.csv`."""
-    file = entry.folder / "metrics.csv"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    rows = list(csv.DictReader(lines))
-    return {name: {int(row["step"]): float(row[name]) for row in rows if row.get(name)} for name in names}
 
 
 def mean_of(curves: Sequence[Curve]) -> dict[int, tuple[float, float, float]]:
@@ -207,7 +203,7 @@ def _curves(board: Leaderboard, metric: str) -> Figure:
     """Each group as its mean over its jobs."""
     series: list[Series] = []
     for group in [group for group in board.groups if group.completed][:MOST_GROUPS]:
-        curves = [read_curves(one, [metric])[metric] for one in group.completed]
+        curves = [read_curves(one.folder, [metric])[metric] for one in group.completed]
         mean = tuple((step, mean) for step, (mean, _, _) in mean_of(curves).items())
         name = label(group.entries[0].overrides, board.group_keys) or "all jobs"
         series.append(Series(name, mean, tuple(tuple(curve.items()) for curve in curves if curve)))

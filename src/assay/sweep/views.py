@@ -14,10 +14,11 @@ from typing import Any
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from torch.utils.tensorboard import SummaryWriter, summary
 
+from assay.run.report import read_curves
 from assay.sweep.grid import job_name
 from assay.sweep.job import Entry
 from assay.sweep.leaderboard import Group, Leaderboard
-from assay.sweep.report import mean_of, numbers_in, read_curves
+from assay.sweep.report import mean_of, numbers_in
 
 # without types, or made by protobuf at run time
 HPARAMS: Any = summary.hparams
@@ -67,7 +68,7 @@ def _write_session(entry: Entry, metrics: Sequence[str], start: Any, end: Any) -
 
 def _write_bands(group: Group, curves: Sequence[str], folder: Path) -> None:
     """Charts of a mean between its least and most, in the tab Custom Scalars."""
-    jobs = [read_curves(one, curves) for one in group.completed]
+    jobs = [read_curves(one.folder, curves) for one in group.completed]
     tags = {name: [f"{name}/{part}" for part in ("mean", "min", "max")] for name in curves}
     with _writer(folder) as writer:
         writer.add_custom_scalars({"mean over seeds": {name: ["Margin", tags[name]] for name in curves}})

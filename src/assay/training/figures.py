@@ -1,7 +1,7 @@
-"""Pictures of a run: the curves, the confusion matrix, the most confident mistakes."""
+"""Pictures of a run: its curves, its inputs, and what a test says of it."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +12,22 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_confusion_matrix
+from torchmetrics.functional.classification import (
+    binary_average_precision,
+    binary_precision_recall_curve,
+    multiclass_confusion_matrix,
+)
 
-GRID = 5  # mistakes in a row and in a column
+GRID = 5  # images in a row and in a column
+BINS = 15  # of confidence, as in Guo et al. 2017
+MOST_CLASSES = 10  # curves that can be told apart
+MOST_BARS = 40
 
 
-def _axes(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+def _axes(width: float, height: float, columns: int = 1, left: float = 0.8) -> tuple[Figure, list[Axes]]:
     """A figure of so many inches, with margins that are given: to compute them costs as much as to draw."""
     figure = Figure(figsize=(width, height))
-    left, right, low, high = 0.8 / width, 1 - 0.2 / width, 0.55 / height, 1 - 0.15 / height
+    left, right, low, high = left / width, 1 - 0.2 / width, 0.55 / height, 1 - 0.15 / height
     figure.subplots_adjust(left, low, right, high, wspace=0.25)
     return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
@@ -55,13 +62,28 @@ def curves(metrics: Path, names: tuple[str, str]) -> Figure:
     return figure
 
 
+def is_of_classes(outputs: Tensor, targets: Tensor) -> bool:
+    """Whether they are logits (samples, classes) and labels (samples,)."""
+    return not targets.is_floating_point() and targets.ndim == 1 and outputs.ndim == 2
+
+
 def of_test(
-    outputs: Tensor, targets: Tensor, images: Tensor | None, names: Sequence[str] = ()
+    outputs: Tensor,
+    targets: Tensor,
+    images: Tensor | None,
+    names: Sequence[str] = (),
+    in_detail: bool = False,
 ) -> dict[str, Figure]:
     """Those of a test by name; `images` are its inputs, where they are images, `names` those of classes."""
-    if not targets.is_floating_point() and outputs.ndim == 2:
+    if is_of_classes(outputs, targets):
         drawn = {"confusion": confusion(outputs, targets, names)}
-        return drawn if images is None else drawn | {"mistakes": mistakes(images, outputs, targets, names)}
+        if images is not None:
+            drawn["mistakes"] = mistakes(images, outputs, targets, names)
+        if in_detail:
+            drawn["class_accuracy"] = class_bars(class_accuracy(outputs, targets, names))
+            drawn["precision_recall"] = precision_recall(outputs, targets, names)
+            drawn["calibration"] = calibration(outputs, targets)
+        return drawn
     if outputs.shape != targets.shape:
         return {}
     if outputs.ndim == 4:
@@ -93,16 +115,90 @@ def mistakes(images: Tensor, logits: Tensor, labels: Tensor, names: Sequence[str
     confidence, taken = logits.softmax(1).max(1)
     wrong = torch.nonzero(taken != labels).flatten()
     worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][: GRID**2]
-    names = list(names) or [str(number) for number in range(logits.shape[1])]
+    names = _names(logits, names)
     said = [
         f"{names[int(labels[at])]} taken for {names[int(taken[at])]}, {confidence[at]:.0%}" for at in worst
     ]
-    return _sheet(images[worst, 0], said)
+    return _sheet(images[worst], said)
+
+
+def inputs(images: Tensor, targets: Tensor, names: Sequence[str] = ()) -> Figure:
+    """The first images (samples, channels, height, width), with their classes where targets are labels."""
+    shown = images[: GRID**2].float().cpu()
+    labels = [] if targets.is_floating_point() or targets.ndim != 1 else targets.tolist()
+    said = [str(names[label] if names else label) for label in labels[: GRID**2]]
+    return _sheet(shown, said or [""] * len(shown))
+
+
+def _names(logits: Tensor, names: Sequence[str]) -> list[str]:
+    return list(names) or [str(number) for number in range(logits.shape[1])]
+
+
+def class_accuracy(logits: Tensor, labels: Tensor, names: Sequence[str] = ()) -> dict[str, float]:
+    """The share of each class's samples that is told right; classes without samples are left out."""
+    samples = labels.bincount(minlength=logits.shape[1])
+    right = labels[logits.argmax(1) == labels].bincount(minlength=logits.shape[1])
+    counted = zip(_names(logits, names), right.tolist(), samples.tolist(), strict=True)
+    return {name: told / count for name, told, count in counted if count}
+
+
+def class_bars(accuracies: Mapping[str, float]) -> Figure:
+    """A bar a class; of many classes the worst ones."""
+    worst = sorted(accuracies, key=accuracies.__getitem__)[:MOST_BARS]
+    shown = [name for name in accuracies if name in worst][::-1]
+    values = [accuracies[name] for name in shown]
+    figure, (axes,) = _axes(6, max(3.0, 0.25 * len(shown) + 1), left=1.4)
+    bars = axes.barh(range(len(shown)), values, color="0.75", height=0.7)
+    axes.bar_label(bars, [f"{value:.1%}" for value in values], padding=3, size=8)
+    axes.set(xlabel="accuracy", xlim=(0, 1.12), xticks=[0, 0.25, 0.5, 0.75, 1])
+    axes.set_yticks(range(len(shown)), [name[-20:] for name in shown])
+    return figure
+
+
+def precision_recall(logits: Tensor, labels: Tensor, names: Sequence[str] = ()) -> Figure:
+    """Each class against all others, with its average precision; of many classes those with the least.
+
+    Good classes would share one corner: of the axes only the part where the curves differ is shown.
+    """
+    probabilities, names = logits.softmax(1), _names(logits, names)
+    present = [(at, labels == at) for at in labels.unique().tolist()]
+    averages = {at: float(binary_average_precision(probabilities[:, at], own.int())) for at, own in present}
+    worst = sorted(sorted(averages, key=averages.__getitem__)[:MOST_CLASSES])
+    figure, (axes,) = _axes(6, 5.7)
+    for at in worst:
+        precision, recall, _ = binary_precision_recall_curve(probabilities[:, at], (labels == at).int())
+        axes.plot(recall.numpy(), precision.numpy(), label=f"{names[at][-20:]}  {averages[at]:.3f}")
+    low = max(0.0, 1 - 8 * (1 - averages[min(averages, key=averages.__getitem__)]) - 0.02)
+    high = 1 + 0.02 * (1 - low)
+    axes.set(xlabel="recall", ylabel="precision", xlim=(low, high), ylim=(low, high))
+    axes.legend(title="average precision", loc="lower left", fontsize=8)
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def calibration(logits: Tensor, labels: Tensor) -> Figure:
+    """Accuracy in each bin of confidence, with the expected calibration error (Guo et al. 2017)."""
+    confidence, taken = logits.softmax(1).double().max(1)
+    at = (confidence * BINS).ceil().long().sub(1).clamp(0, BINS - 1)
+    samples = at.bincount(minlength=BINS)
+    accuracy = at.bincount((taken == labels).double(), BINS) / samples.clamp(min=1)
+    expected = at.bincount(confidence, BINS) / samples.clamp(min=1)
+    error = float((samples * (accuracy - expected).abs()).sum() / len(labels))
+    figure, (axes,) = _axes(6, 5.7)
+    figure.subplots_adjust(top=0.87)  # what is beneath a legend inside may be a bar
+    middles = [(bin + 0.5) / BINS for bin in range(BINS)]
+    bars = axes.bar(middles, accuracy.tolist(), width=0.9 / BINS, color="C0", label="accuracy")
+    axes.bar_label(bars, [f"{count:,}" if count else "" for count in samples.tolist()], size=7, padding=2)
+    axes.plot([0, 1], [0, 1], "k--", linewidth=0.8, label="as confident as right")
+    axes.set(xlabel="confidence (samples above each bar)", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.06))
+    said = f"expected calibration error {error:.2%}"
+    axes.legend(title=said, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize=8, frameon=False)
+    return figure
 
 
 def pairs(targets: Tensor, outputs: Tensor) -> Figure:
     """The first images that were to be made, each with what was made of it to its right."""
-    sides = torch.cat([targets[: GRID**2, 0], outputs[: GRID**2, 0]], dim=2)
+    sides = torch.cat([targets[: GRID**2], outputs[: GRID**2]], dim=3)
     return _sheet(sides, ["target | output"] * len(sides))
 
 
@@ -138,15 +234,21 @@ def predictions(rows: Sequence[tuple[str, Image.Image, Tensor, Tensor]], names: 
 
 
 def _sheet(images: Tensor, said: Sequence[str]) -> Figure:
-    """Grey images (samples, height, width) in rows of five, with a line over each."""
-    height, width = images.shape[1:]
+    """Images (samples, channels, height, width), grey or coloured, in rows of five, with a line over each."""
+    channels, height, width = images.shape[1:]
+    if channels == 3:
+        low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
+        images, empty, depth = (images - low) / (high - low).clamp(min=1e-9), 1.0, (3,)
+    else:
+        images, empty, depth = images[:, 0], np.nan, ()
     gap = height // 2  # above each image, for what is said of it
-    sheet = np.full((GRID * (height + gap), GRID * (width + gap)), np.nan, np.float32)
+    sheet = np.full((GRID * (height + gap), GRID * (width + gap), *depth), empty, np.float32)
     figure, (axes,) = _axes(7, 7)
     axes.set_position((0, 0, 1, 1))
     for at, (image, line) in enumerate(zip(images, said, strict=True)):
         top, left = at // GRID * (height + gap) + gap * 3 // 4, at % GRID * (width + gap) + gap // 2
-        sheet[top : top + height, left : left + width] = image.numpy()
+        drawn = image.permute(1, 2, 0) if depth else image
+        sheet[top : top + height, left : left + width] = drawn.numpy()
         axes.text(left + width / 2, top - gap / 4, line, ha="center", size=7)
     axes.imshow(sheet, cmap="gray")  # one picture: an axes for each would take as long as an epoch
     axes.set_axis_off()

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @final
 class TensorBoard(Logger):
-    """Scalars and figures into one folder; a disk that is full costs a warning, never the run.
+    """What can be seen of a run, in one folder; a disk that is full costs a warning, never the run.
 
     Lightning's own TensorBoardLogger adds a hparams.yaml and knows no way to continue a curve.
     """
@@ -68,6 +68,14 @@ class TensorBoard(Logger):
     def log_image(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
         """An image of shape (height, width, 3)."""
         self._attempt(lambda: self.experiment.add_image(name, pixels, step, dataformats="HWC"))
+
+    def log_texts(self, texts: Mapping[str, str], step: int) -> None:
+        """Texts in Markdown, by name."""
+        for name, text in texts.items():
+            self._attempt(lambda name=name, text=text: self.experiment.add_text(name, text, step))
+
+    def log_histogram(self, name: str, values: NDArray[np.float32], step: int) -> None:
+        self._attempt(lambda: self.experiment.add_histogram(name, values, step))
 
     def save(self) -> None:
         """Nothing that was logged so far is lost by a crash after this."""
