@@ -157,7 +157,9 @@ def _built(
 def _same_data(folder: RunFolder, parts: Parts) -> None:
     """Raises `CannotResume` if the run was trained on other data than is there now."""
     before = (folder.result.get("data") or {}).get("sha256")
-    if before != parts.data_sha256:
+    if (
+        before is not None and before != parts.data_sha256
+    ):  # None: result.json was lost, or there are no files
         raise CannotResume(
             f"resume: the data are not those that {folder.path} was trained on: {parts.data.source.name} has "
             f"changed since\nput them back, or start a new run from its weights: ckpt= for resume="
