@@ -239,6 +239,7 @@ def blank_result(config: TrainConfig, overrides: Sequence[str]) -> dict[str, Any
         "metrics": {},
         "metric": None,
         "direction": None,
+        "class_accuracy": None,
         "epochs": 0,
         "steps": 0,
         "seconds": {"total": 0.0, "fit": None, "test": None, "epochs": []},

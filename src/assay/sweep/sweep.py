@@ -50,8 +50,7 @@ def sweep(overrides: Sequence[str], find: Find) -> None:
     with stop_requests() as request:
         directions = manifest.by.directions if manifest else {}
         if config.dry_run or is_new or not is_done:
-            with waiting("validating"):
-                problems, directions = validated(wanted.jobs, not (engine.elsewhere or config.dry_run))
+            problems, directions = validated(wanted.jobs, not (engine.elsewhere or config.dry_run))
             searched = wanted.space.axes if wanted.space else None
             refuse_any(problems, [job.overrides for job in wanted.jobs], searched)
         by = ranking(wanted.jobs[0].config, directions, manifest.by if manifest else None)
