@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.spinner import Spinner
 from rich.table import Table as Grid
+from rich.text import Text
 
 from assay.report import Report, Table
 
@@ -157,5 +158,5 @@ def screen() -> Console:
 def waiting(text: str) -> Generator[None]:
     """Say on a terminal what takes its time inside the block; it leaves nothing behind."""
     console, both = Console(stderr=True), sys.stdout.isatty()  # what else is printed goes above it
-    with Live(Spinner("dots", text), console=console, transient=True, redirect_stdout=both):
+    with Live(Spinner("dots", Text(text)), console=console, transient=True, redirect_stdout=both):
         yield
