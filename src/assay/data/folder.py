@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, final
 
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
 
-from assay.data.images import SPLIT_SEED, BatchSize, InMemory, Workers
+from assay.data.images import SPLIT_SEED, BatchSize, InMemory, Workers, fits_in_memory
 from assay.data.pictures import BROKEN, read, square
 from assay.data.source import PictureSource, Split
 from assay.errors import UserError
@@ -61,7 +60,8 @@ class Folder(PictureSource):
         """Lists the pictures and reads each once; raises `UserError` for what cannot be trained on."""
         self.samples = self._listed()
         everything = [sample for samples in self.samples.values() for sample in samples]
-        holds = self._fits_in_memory(len(everything))
+        needed = len(everything) * int(np.prod(self.in_shape)) * 5  # bytes: as read, and as numbers
+        holds = fits_in_memory(self.in_memory, needed)
         broken: list[str] = []
         for split, samples in self.samples.items():
             with ThreadPoolExecutor() as pool:
@@ -119,12 +119,6 @@ class Folder(PictureSource):
                 begin = end
         splits["train"] = [pictures[at] for at in sorted(order[begin:])]
         return splits
-
-    def _fits_in_memory(self, count: int) -> bool:
-        if isinstance(self.in_memory, bool):
-            return self.in_memory
-        needed = count * int(np.prod(self.in_shape)) * 5  # bytes: as read, and as numbers
-        return needed < psutil.virtual_memory().available / 2
 
     def _read(self, sample: Sample, keep: bool) -> NDArray[np.uint8] | str | None:
         """The pixels, or why there are none."""

@@ -29,6 +29,13 @@ Target = Annotated[
 ]
 
 
+def fits_in_memory(wanted: bool | str, needed: int) -> bool:
+    """Whether data of so many bytes are held: as wanted, or if they take less than half of what is free."""
+    if isinstance(wanted, bool):
+        return wanted
+    return needed < psutil.virtual_memory().available / 2
+
+
 class Images(PictureSource):
     """28 x 28 grey images in ten classes; of the 60,000 to train `val_size` are kept for validation."""
 
@@ -79,7 +86,7 @@ class Images(PictureSource):
             ) from error
 
     def dataset(self, split: Split) -> Dataset[Any]:
-        if not self._fits_in_memory():
+        if not fits_in_memory(self.in_memory, 70_000 * 28 * 28 * 4):
             scale = transforms.Compose([transforms.ToTensor(), transforms.Normalize(self.mean, self.std)])
             raw = self.reader(str(self.root), train=split != "test", transform=scale)
             return Subset(_WithTargets(raw, self._targets(raw)), self._chosen(split, len(raw)).tolist())
@@ -105,12 +112,6 @@ class Images(PictureSource):
         order = torch.randperm(count, generator=torch.Generator().manual_seed(SPLIT_SEED))
         kept = order[self.val_size :] if split == "train" else order[: self.val_size]
         return kept.sort().values
-
-    def _fits_in_memory(self) -> bool:
-        if isinstance(self.in_memory, bool):
-            return self.in_memory
-        needed = 70_000 * 28 * 28 * 4  # bytes
-        return needed < psutil.virtual_memory().available / 2
 
 
 class _WithTargets(Dataset[tuple[Tensor, Tensor]]):

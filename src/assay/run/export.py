@@ -1,7 +1,6 @@
 """The export stage: weights for elsewhere, in files that are loaded back and compared before they count."""
 
 import copy
-import logging
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -21,7 +20,6 @@ from assay.training.atomic import write_durably
 SAMPLES = 1_000  # of the test, whose logits are compared
 LARGEST = 1e-5  # difference of logits that may be, of the largest one
 NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
-log = logging.getLogger(__name__)
 Forward = Callable[[Tensor], Tensor]
 
 

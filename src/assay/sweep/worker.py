@@ -4,6 +4,7 @@ Whatever happens is written to the job's folder, where the sweep looks.
 """
 
 import getpass
+import json
 import os
 import shutil
 import signal
@@ -182,7 +183,10 @@ def validate(configs: Sequence[TrainConfig], with_files: bool, answer: Any) -> N
     if any(problems):
         return answer.send((problems, {}))
     if with_files:
-        problems = [_file_problems(config) for config in configs]
+        keys = [json.dumps(config.data) for config in configs]
+        distinct = dict(zip(keys, configs, strict=True))  # files are read once, whatever else differs
+        of_data = {key: _file_problems(config) for key, config in distinct.items()}
+        problems = [of_data[key] for key in keys]
     answer.send((problems, dict(build(configs[0].task, "task").directions)))
 
 
