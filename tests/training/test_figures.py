@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torchmetrics.functional.classification import multiclass_average_precision, multiclass_calibration_error
 
+from assay.run.report import read_curves
 from assay.training import figures
 
 LABELS = torch.tensor([0, 1, 2, 2])
@@ -110,7 +111,8 @@ def test_curves_have_what_was_measured(tmp_path: Path) -> None:
     metrics = tmp_path / "metrics.csv"
     rows = ["step,train/loss,train/accuracy,val/loss,val/accuracy", "10,2.0,0.1,,", "20,1.0,0.5,1.5,0.4"]
     metrics.write_text("\n".join(rows))
-    figure = figures.curves(metrics, ("loss", "accuracy"))
+    names = [f"{split}/{name}" for split in ("train", "val") for name in ("loss", "accuracy")]
+    figure = figures.curves(read_curves(tmp_path, names), ("loss", "accuracy"))
     drawn = {
         (axes.get_ylabel(), str(line.get_label())): np.asarray(line.get_xydata()).tolist()
         for axes in figure.axes

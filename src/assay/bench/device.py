@@ -127,8 +127,9 @@ def _cpu_times() -> tuple[float, float, float]:
     guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # counted as user already
     there = sum(times) - guests
     workers = [child.pid for child in multiprocessing.active_children()]  # of a loader
-    own = [psutil.Process(pid).cpu_times() for pid in (os.getpid(), *workers)]
-    return there, there - idle, sum(used.user + used.system for used in own)
+    used = [psutil.Process(pid).cpu_times() for pid in (os.getpid(), *workers)]
+    ended = used[0].children_user + used[0].children_system  # processes that this one has waited for
+    return there, there - idle, ended + sum(one.user + one.system for one in used)
 
 
 def sensor(read: Callable[..., float], *arguments: Any) -> float | None:

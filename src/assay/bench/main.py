@@ -30,7 +30,7 @@ from assay.run.device import probe_cuda, why_no_cuda
 from assay.run.signals import stop_requests
 from assay.terminal import show
 
-CPU_ALONE = ("loader", "training")
+CPU_ALONE = ("loader", "training", "overhead")
 SIGNAL_S = 2.0  # in which a Ctrl-C at the terminal reaches the process that measures by itself
 
 

@@ -36,9 +36,9 @@ class Job:
     pool: str = "torch"  # whose threads do the work
     limit: Limit | None = None
     alone: bool = False  # each call waits for the device: latency, not throughput
-    own_s: Callable[[Any], Mapping[str, float]] | None = (
-        None  # by the call's own clock: "call", and its parts
-    )
+    # by the call's own clock: "call", and its parts
+    own_s: Callable[[Any], Mapping[str, float]] | None = None
+    tells_load: bool = True  # whether all CPU time that it takes can be told from that of other programs
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,8 @@ class _Timed:
             row.event_s.append(event / row.calls)
         for name, seconds in own.items():
             row.parts_s.setdefault(name, []).append(seconds)
-        row.readings.append(job.device.reading())
+        reading = job.device.reading()
+        row.readings += [reading] if job.tells_load else []
         row.judge()
 
     def done(self, rule: Rule) -> bool:

@@ -269,6 +269,15 @@ class TrainingConfig(BenchConfig):
 
 
 @schema
+class OverheadConfig(BenchConfig):
+    """Concept 6: what a user waits for beside the training."""
+
+    epochs: Annotated[Count, about("epochs of each run")]
+    repeats: Annotated[Count, about("rounds, each with everything once")]
+    jobs: Annotated[int, about("jobs of the longer of two sweeps", ge=2)]
+
+
+@schema
 class HardwareConfig(BenchConfig):
     """The doctor: what is here, and why something is not."""
 
@@ -281,5 +290,5 @@ BENCHES: dict[str, type[BenchConfig]] = {
         "loader": LoaderConfig,
     },
     **{"model": ModelConfig, "optimizer": OptimizerConfig, "training": TrainingConfig},
-    "hardware": HardwareConfig,
+    **{"overhead": OverheadConfig, "hardware": HardwareConfig},
 }

@@ -7,6 +7,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch.utils.data import TensorDataset
 
 from assay.run.parts import Run, make_trainer
+from assay.run.report import read_curves
 from assay.training import figures
 from assay.training.history import History, MetricsFile, columns, evaluation
 from assay.training.pictures import Pictures, show
@@ -42,8 +43,9 @@ def write_test_row(run: Run, history: History, metrics: dict[str, float], view: 
 def draw_figures(run: Run, history: History, view: TensorBoard) -> None:
     """Pictures of what the run's files and its test hold."""
     folder, learner = run.folder.path, run.parts.learner
-    metric = learner.task.metric.removeprefix("val/")
-    drawn = {"curves": figures.curves(folder / "metrics.csv", ("loss", metric))} if history.last else {}
+    shown = dict.fromkeys(("loss", learner.task.metric.removeprefix("val/")))
+    measured = read_curves(folder, [f"{split}/{name}" for name in shown for split in ("train", "val")])
+    drawn = {"curves": figures.curves(measured, list(shown))} if history.last else {}
     if learner.tested:
         outputs, targets = (torch.cat(each) for each in zip(*learner.tested, strict=True))
         samples = run.parts.data.split("test")

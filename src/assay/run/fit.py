@@ -30,6 +30,7 @@ from assay.run.device import Device, resolve
 from assay.run.failures import explained_out_of_memory, logs_to
 from assay.run.folder import RunFolder
 from assay.run.parts import Run, build_loggers, build_parts, make_trainer
+from assay.run.process import age
 from assay.run.provenance import versions
 from assay.run.report import texts
 from assay.run.resume import resume_point
@@ -92,13 +93,15 @@ def fit_here(run: Run, history: History, view: TensorBoard) -> None:
         callbacks=[
             recorder,
             *parts.callbacks,
-            LambdaCallback(
-                on_train_start=lambda *_: run.request.take_sigterm(), on_train_epoch_end=recorder.end_epoch
-            ),
+            LambdaCallback(on_train_start=lambda *_: begin(), on_train_epoch_end=recorder.end_epoch),
             ProgressLine(run.console, recorder, data),
             checkpoints,
         ],
     )
+
+    def begin() -> None:
+        run.request.take_sigterm()
+        folder.note(seconds=folder.result["seconds"] | {"start": age()})
 
     def ask(signum: int) -> None:
         checkpoints.signum = signum

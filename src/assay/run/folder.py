@@ -242,7 +242,7 @@ def blank_result(config: TrainConfig, overrides: Sequence[str]) -> dict[str, Any
         "class_accuracy": None,
         "epochs": 0,
         "steps": 0,
-        "seconds": {"total": 0.0, "fit": None, "test": None, "epochs": []},
+        "seconds": {"total": 0.0, "start": None, "fit": None, "test": None, "epochs": []},
         "samples_per_second": None,
         "seed": config.seed,
         "overrides": redact(list(overrides)),

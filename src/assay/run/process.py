@@ -6,6 +6,7 @@ boot of its machine, its pid namespace, its pid, and the moment it started as th
 
 import os
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,14 @@ def _started(pid: int) -> int | None:
     except FileNotFoundError:
         return None
     return int(text.rpartition(")")[2].split()[19])  # field 22 of proc(5); the name before may hold anything
+
+
+def age() -> float:
+    """Seconds since this process was started, to the tick where the system counts them."""
+    started = _started(os.getpid())
+    if started is None:
+        return time.time() - psutil.Process().create_time()
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
 
 
 def usable_cores() -> int:

@@ -33,7 +33,7 @@ def begin_result(run: Run) -> None:
     total = max(spent.get("total", 0.0), fitted)
     in_use = {name: getattr(device, name) for name in ("name", "accelerator", "count", "precision")}
     begun = {
-        "seconds": {"total": total, "fit": fitted or None, "test": None, "epochs": []},
+        "seconds": {"total": total, "start": None, "fit": fitted or None, "test": None, "epochs": []},
         "resumed": before.get("resumed", -1) + 1,
         "metric": task.metric,  # which decides what is the best
         "direction": task.direction,

@@ -10,10 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from assay.config.redact import redact, redact_text
-from assay.report import Figure, Series, Table, as_text, markdown_table, page, svg
+from assay.report import Table, as_text, markdown_table, page
 from assay.run.folder import RunFolder
 from assay.training.atomic import write_durably
 
@@ -31,26 +29,27 @@ def write_report(folder: RunFolder) -> None:
 
 
 def html(folder: RunFolder) -> str:
-    """The page as text. All that is a user's is escaped; our own figures alone are not."""
+    """The page as text. All that is a user's is escaped."""
     result = redact(folder.result)
     metric = (result["metric"] or "val/loss").removeprefix("val/")
-    curves, changed = _curves(folder.path, metric), result["overrides"]
+    changed = result["overrides"]
     accuracies: Mapping[str, float] = result.get("class_accuracy") or {}
     classes = {name: as_text("accuracy", value) for name, value in accuracies.items()}
-    pictures = [file for file in sorted(folder.path.glob("figures/*.png")) if file.stem != "curves"]
+    files = sorted(folder.path.glob("figures/*.png"))
+    pictures = {file.stem.replace("_", " "): _data_uri(file) for file in files}
     return page(
         "run/report.html.j2",
         name=redact_text(folder.path.name),
         headline=_headline(result, metric),
         command=result["command"],
-        curves=Markup(svg(curves)) if curves else "",
+        curves=pictures.pop("curves", ""),
         tables=[
             _table("Result", ("", "result"), results(result)),
             _table("Accuracy of each class", ("class", "in the test"), classes),
             Table("Changed keys", ("key", "value"), tuple(one.partition("=")[::2] for one in changed)),
         ],
         environment=_table("Environment", ("", "of the run"), environment_of(result)),
-        pictures={one.stem.replace("_", " "): _data_uri(one) for one in pictures},
+        pictures=pictures,
         config=_config(folder),
     )
 
@@ -104,17 +103,6 @@ def read_curves(folder: Path, names: Sequence[str]) -> dict[str, Curve]:
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     rows = list(csv.DictReader(lines))
     return {name: {int(row["step"]): float(row[name]) for row in rows if row.get(name)} for name in names}
-
-
-def _curves(folder: Path, metric: str) -> list[Figure]:
-    """Those that were trained, side by side: the loss, and the metric that decides."""
-    drawn: list[Figure] = []
-    for name in dict.fromkeys(("loss", metric)):
-        curves = read_curves(folder, [f"{split}/{name}" for split in ("train", "val")])
-        series = tuple(Series(one, tuple(curve.items())) for one, curve in curves.items() if curve)
-        figure = Figure(name, "", "step", name, series, logarithmic=False, from_zero=False)
-        drawn += [figure] if series else []
-    return drawn
 
 
 def _table(title: str, columns: tuple[str, str], cells: Mapping[str, str]) -> Table:

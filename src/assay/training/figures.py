@@ -1,6 +1,5 @@
 """Pictures of a run: its curves, its inputs, and what a test says of it."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -44,18 +43,13 @@ def save(drawn: NDArray[np.uint8], path: Path) -> None:
     Image.fromarray(drawn).save(path)
 
 
-def curves(metrics: Path, names: tuple[str, str]) -> Figure:
-    """Two metrics, such as loss and accuracy, over steps, from the rows of `metrics.csv`."""
-    with metrics.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    figure, panels = _axes(10, 4, columns=2)
+def curves(measured: Mapping[str, Mapping[int, float]], names: Sequence[str]) -> Figure:
+    """Metrics, such as loss and accuracy, side by side over steps; `measured` has those of each split."""
+    figure, panels = _axes(10, 4, columns=len(names))
     for axes, what in zip(panels, names, strict=True):
         for split, style in (("train", "-"), ("val", "o-")):
-            points = [
-                (int(row["step"]), float(row[f"{split}/{what}"])) for row in rows if row[f"{split}/{what}"]
-            ]
-            if points:
-                axes.plot(*zip(*points, strict=True), style, label=split)
+            if curve := measured[f"{split}/{what}"]:
+                axes.plot(*zip(*curve.items(), strict=True), style, label=split)
         axes.set(xlabel="step", ylabel=what)
         axes.grid(alpha=0.3)
         axes.legend()
