@@ -1,8 +1,6 @@
 """Train, test and sweep: `python train.py --help`."""
 
-import sys
-
-from assay.cli import train
+from assay.cli import train_process
 
 if __name__ == "__main__":
-    sys.exit(train())
+    train_process()

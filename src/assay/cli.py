@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from assay import imports, leave
 from assay.errors import Interrupted, RunFailed, UserError, say
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -43,13 +44,21 @@ FLAGS: dict[str, dict[str, Any]] = {
 
 
 def train(words: Sequence[str] | None = None) -> int:
-    """`python train.py` and `assay-train`: the exit code; `words` stand in for those of `sys.argv`."""
+    """`python train.py`: the exit code; `words` stand in for those of `sys.argv`."""
     return exit_code(lambda: _train(sys.argv[1:] if words is None else words))
 
 
 def bench(words: Sequence[str] | None = None) -> int:
-    """`python bench.py` and `assay-bench`: the exit code."""
+    """`python bench.py`: the exit code."""
     return exit_code(lambda: _bench(sys.argv[1:] if words is None else words))
+
+
+def train_process() -> NoReturn:
+    leave(train())
+
+
+def bench_process() -> NoReturn:
+    leave(bench())
 
 
 def exit_code(command: Callable[[], None]) -> int:
@@ -99,7 +108,7 @@ def _train(words: Sequence[str]) -> None:
 def _run(overrides: Sequence[str]) -> None:
     from assay.terminal import waiting
 
-    with waiting("starting: torch and Lightning take some seconds"):
+    with waiting("starting: torch and Lightning take some seconds"), imports():
         from assay.config.load import load
         from assay.config.messages import InvalidConfig
 
@@ -135,7 +144,8 @@ def _bench(words: Sequence[str]) -> None:
     jobs = expand(overrides, "product") if flags.multirun else [tuple(overrides)]
     loaded = [load("bench", job) for job in jobs]
     os.environ.update(loaded[0].composed.environment)
-    from assay.bench.main import main
+    with imports():
+        from assay.bench.main import main
 
     for job, one in zip(jobs, loaded, strict=True):
         check_components(one.config)

@@ -7,6 +7,7 @@ import pytest
 
 from assay.run import report
 from assay.run.folder import RunFolder
+from assay.training import figures
 from tests.runs import result, train
 
 NASTY = "<script>alert(1)</script>"
@@ -73,7 +74,22 @@ def test_a_report_that_fails_costs_a_warning_and_leaves_its_traceback(
     folder = train(tmp_path)
     log = (folder / "log.txt").read_text()
     assert result(folder)["status"] == "completed" and not (folder / "report.html").exists()
-    assert "WARNING assay.run.report: report.html is not written: KeyError" in log and "Traceback" in log
+    assert (
+        "WARNING assay.run.run: pictures or report are not complete: KeyError" in log and "Traceback" in log
+    )
+
+
+def test_a_picture_that_fails_costs_a_warning_and_not_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object) -> None:
+        raise ZeroDivisionError("no axes")
+
+    monkeypatch.setattr(figures, "confusion", broken)
+    folder = train(tmp_path)
+    assert result(folder)["status"] == "completed" and result(folder)["class_accuracy"]
+    assert "are not complete: ZeroDivisionError: no axes" in (folder / "log.txt").read_text()
+    assert "accuracy" in (folder / "report.html").read_text()
 
 
 def test_a_run_that_only_tests_has_one_too(folder: Path, tmp_path: Path) -> None:

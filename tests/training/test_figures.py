@@ -120,6 +120,6 @@ def test_curves_have_what_was_measured(tmp_path: Path) -> None:
     }
     assert drawn["loss", "train"] == [[10, 2.0], [20, 1.0]]
     assert drawn["accuracy", "val"] == [[20, 0.4]]
-    figures.save(figures.pixels(figure), tmp_path / "figures" / "curves.png")
+    figures.save(figures.png(figures.pixels(figure)), tmp_path / "figures" / "curves.png")
     with Image.open(tmp_path / "figures" / "curves.png") as saved:
         assert saved.size == (1000, 400)

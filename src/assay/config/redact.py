@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 REDACTED = "<redacted>"
@@ -27,10 +27,15 @@ def is_secret(name: str) -> bool:
     return name.lower() not in HARMLESS and SECRET.search(name) is not None
 
 
-def redact_text(text: str) -> str:
+def _held() -> list[str]:
+    """The values of secret environment variables, the longest first; a short one would blank text."""
+    values = [value for name, value in os.environ.items() if is_secret(name) and len(value) >= 6]
+    return sorted(values, key=len, reverse=True)
+
+
+def redact_text(text: str, held: Sequence[str] | None = None) -> str:
     """The text without the values of secret environment variables and of secret keys (`token=...`)."""
-    held = [value for name, value in os.environ.items() if is_secret(name) and len(value) >= 6]
-    for value in sorted(held, key=len, reverse=True):  # a shorter value would blank innocent text
+    for value in _held() if held is None else held:
         text = text.replace(value, REDACTED)
 
     def blanked(found: re.Match[str]) -> str:
@@ -40,13 +45,14 @@ def redact_text(text: str) -> str:
     return TYPED.sub(blanked, text)
 
 
-def redact(value: Any, name: str = "") -> Any:
+def redact(value: Any, name: str = "", held: Sequence[str] | None = None) -> Any:
     """A copy of a plain config (mappings, lists, values) that may be written: secret texts are blanked."""
+    held = _held() if held is None else held
     if isinstance(value, Mapping):
-        names = {inner: redact_text(inner) if isinstance(inner, str) else inner for inner in value}
-        return {names[inner]: redact(item, str(inner)) for inner, item in value.items()}
+        names = {inner: redact_text(inner, held) if isinstance(inner, str) else inner for inner in value}
+        return {names[inner]: redact(item, str(inner), held) for inner, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [redact(item, name) for item in value]
+        return [redact(item, name, held) for item in value]
     if not isinstance(value, str):
         return value
-    return REDACTED if is_secret(name) else redact_text(value)
+    return REDACTED if is_secret(name) else redact_text(value, held)

@@ -19,6 +19,7 @@ from assay.data.source import PictureSource, Split
 from assay.errors import UserError
 
 SPLIT_SEED = 20_240_501  # draws the validation images; never the run's seed, or results could not be compared
+CACHED = 250  # images that a processor's cache holds while they are scaled
 BatchSize = Annotated[int, Field(ge=1, description="samples in one optimizer step, over all devices")]
 ValSize = Annotated[int, Field(ge=1, le=59_999, description="training images kept for validation")]
 Workers = Annotated[int, Field(ge=0, description="processes that load samples when not in memory")]
@@ -65,6 +66,7 @@ class Images(PictureSource):
         self.target = target
         self.num_classes = 10 if target == "label" else None
         self.target_shape = {"label": (), "ink": (1,), "image": self.in_shape}[target]
+        self._raw: datasets.MNIST | None = None  # what was read last
 
     def prepare(self) -> str:
         folder = self.root / self.reader.__name__ / "raw"
@@ -90,11 +92,18 @@ class Images(PictureSource):
             scale = transforms.Compose([transforms.ToTensor(), transforms.Normalize(self.mean, self.std)])
             raw = self.reader(str(self.root), train=split != "test", transform=scale)
             return Subset(_WithTargets(raw, self._targets(raw)), self._chosen(split, len(raw)).tolist())
-        raw = self.reader(str(self.root), train=split != "test")
-        chosen = self._chosen(split, len(raw))
-        pixels = raw.data[chosen].unsqueeze(1).float()  # (samples, 1, 28, 28)
-        images, targets = pixels.div_(255).sub_(self.mean).div_(self.std), self._targets(raw)
+        raw = self._read(split != "test")
+        chosen, targets = self._chosen(split, len(raw)), self._targets(raw)
+        images = torch.empty(len(chosen), *self.in_shape)
+        for part, at in zip(images.split(CACHED), chosen.split(CACHED), strict=True):
+            part.copy_(raw.data[at].unsqueeze(1)).div_(255).sub_(self.mean).div_(self.std)
         return TensorDataset(images, images if targets is None else targets[chosen])
+
+    def _read(self, train: bool) -> datasets.MNIST:
+        """Training and validation images are of one file, which is read once for both."""
+        if self._raw is None or self._raw.train != train:
+            self._raw = self.reader(str(self.root), train=train)
+        return self._raw
 
     def picture(self, image: Image.Image) -> Tensor:
         pixels = torch.from_numpy(centred(image, self.longer_side)).float()[None]

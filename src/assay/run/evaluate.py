@@ -4,6 +4,7 @@ from typing import Literal
 
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from assay.run.parts import Run, make_trainer
@@ -29,6 +30,21 @@ def evaluate(run: Run, stage: Literal["validate", "test"]) -> dict[str, float]:
     return evaluation(trainer, run.parts.learner, split)
 
 
+def class_accuracy(run: Run) -> dict[str, float] | None:
+    """Of each class in the test; None where it has no classes."""
+    outputs, targets = _tested(run)
+    is_of_classes = figures.is_of_classes(outputs, targets)
+    return (
+        figures.class_accuracy(outputs, targets, run.parts.data.source.class_names) if is_of_classes else None
+    )
+
+
+def _tested(run: Run) -> tuple[Tensor, Tensor]:
+    """Outputs and targets of the test, all of it."""
+    outputs, targets = zip(*run.parts.learner.tested, strict=True)
+    return torch.cat(outputs), torch.cat(targets)
+
+
 def write_test_row(run: Run, history: History, metrics: dict[str, float], view: TensorBoard) -> None:
     """The test's row, at the step of the checkpoint that was tested."""
     step, epoch = int(history.best.get("step", 0)), int(history.best.get("epoch", 0))
@@ -47,14 +63,12 @@ def draw_figures(run: Run, history: History, view: TensorBoard) -> None:
     measured = read_curves(folder, [f"{split}/{name}" for name in shown for split in ("train", "val")])
     drawn = {"curves": figures.curves(measured, list(shown))} if history.last else {}
     if learner.tested:
-        outputs, targets = (torch.cat(each) for each in zip(*learner.tested, strict=True))
+        outputs, targets = _tested(run)
         samples = run.parts.data.split("test")
         inputs = samples.tensors[0] if isinstance(samples, TensorDataset) else outputs
         images = inputs if inputs.ndim == 4 else None
         names = run.parts.data.source.class_names
         in_detail = any(isinstance(one, Pictures) for one in run.parts.callbacks)
         drawn |= figures.of_test(outputs, targets, images, names, in_detail)
-        if figures.is_of_classes(outputs, targets):
-            run.folder.note(class_accuracy=figures.class_accuracy(outputs, targets, names))
     for name, figure in drawn.items():
         show(view, name, figures.pixels(figure), int(history.last.get("step", 0)))

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -204,6 +205,8 @@ def _spawned(rank: int, job: FitJob, port: int, outcomes: Any) -> None:
     except Exception as error:
         outcomes.put(_sendable(error))
         os._exit(1)  # the others wait for this one in a collective call
+    sys.stdout.flush()
+    os._exit(0)  # to take torch's threads of communication apart ends, now and then, in an abort
 
 
 def _sendable(error: Exception) -> Exception:

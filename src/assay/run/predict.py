@@ -132,5 +132,5 @@ def _draw(run: Run, predictions: Sequence[Prediction], names: Sequence[str]) -> 
         if one.given is not None and one.seen is not None and one.probabilities is not None
     ]
     if rows:
-        drawn = figures.pixels(figures.predictions(rows[:SHOWN], names))
+        drawn = figures.png(figures.pixels(figures.predictions(rows[:SHOWN], names)))
         figures.save(drawn, run.folder.path / "figures" / "predictions.png")

@@ -5,7 +5,6 @@ The page opens offline and holds all it shows.
 
 import base64
 import csv
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,11 @@ from assay.run.folder import RunFolder
 from assay.training.atomic import write_durably
 
 Curve = Mapping[int, float]  # by step
-log = logging.getLogger(__name__)
 
 
 def write_report(folder: RunFolder) -> None:
-    """Write the page; whatever goes wrong costs a warning, for the result stands without it."""
-    try:
-        write_durably(folder.path / "report.html", html(folder).encode())
-    except Exception as error:
-        log.warning("report.html is not written: %s: %s", type(error).__name__, error)
-        log.info("where that was", exc_info=True)
+    """Write the page; raises `WriteError`."""
+    write_durably(folder.path / "report.html", html(folder).encode())
 
 
 def html(folder: RunFolder) -> str:

@@ -16,7 +16,7 @@ from assay.errors import CannotResume, Interrupted, RunFailed, UserError
 from assay.run import failures, screen
 from assay.run.device import Device, launched, resolve
 from assay.run.earlier import checkpoint_file, requeued, resumable
-from assay.run.evaluate import draw_figures, evaluate, write_test_row
+from assay.run.evaluate import class_accuracy, draw_figures, evaluate, write_test_row
 from assay.run.fit import FitJob, fit_as_told, fit_here, fit_in_processes, tell_others
 from assay.run.folder import BEST, RunFolder, record_failure
 from assay.run.parts import Parts, Run, build_parts, check_loggers
@@ -57,7 +57,8 @@ def _run(config: TrainConfig, overrides: Sequence[str], console: Console, reques
         run_new(config, overrides, console, request)
     elif is_complete(folder, config):
         print(f"{folder.path} is complete: nothing is left to train")
-        screen.conclude(console, folder.path, folder.result, output_dir)
+        screen.say_result(console, folder.result)
+        screen.say_next(console, folder.path, folder.result, output_dir)
     else:
         run_in(folder, config, overrides, console, request)
 
@@ -179,29 +180,40 @@ def _check_stages(config: TrainConfig, parts: Parts) -> None:
 
 
 def _execute(run: Run, began: float) -> None:
-    """The stages of a run whose folder is ours."""
+    """The stages of a run whose folder is ours; pictures and report when its result is known."""
     folder, point = run.folder, run.point
     begin_result(run)
+    with failures.logs_to(folder.log), closing(TensorBoard(folder.path)) as view:
+        try:
+            with ended_result(folder, began), failures.explained_out_of_memory(run.config):
+                for warning in point.warnings if point else ():
+                    log.warning(warning)
+                if point is not None:
+                    restore_files(folder.last, point)
+                screen.introduce(run)
+                history = _stages(run, view)
+        except Interrupted:
+            print(screen.kept(folder), file=sys.stderr)
+            raise
+        screen.say_result(run.console, folder.result)
+        with _views_only():
+            draw_figures(run, history, view)
+        with _views_only():
+            write_report(folder)
+    screen.say_next(run.console, folder.path, folder.result, Path(run.config.output_dir))
+
+
+@contextmanager
+def _views_only() -> Generator[None]:
+    """Whatever goes wrong inside costs a warning: the result stands without its pictures."""
     try:
-        with (
-            failures.logs_to(folder.log),
-            ended_result(folder, began),
-            closing(TensorBoard(folder.path)) as view,
-        ):
-            for warning in point.warnings if point else ():
-                log.warning(warning)
-            if point is not None:
-                restore_files(folder.last, point)
-            screen.introduce(run)
-            with failures.explained_out_of_memory(run.config):
-                _stages(run, view)
-    except Interrupted:
-        print(screen.kept(folder), file=sys.stderr)
-        raise
-    screen.conclude(run.console, folder.path, folder.result, Path(run.config.output_dir))
+        yield
+    except Exception as error:
+        log.warning("pictures or report are not complete: %s", failures.describe(error))
+        log.info("where that was", exc_info=True)
 
 
-def _stages(run: Run, view: TensorBoard) -> None:
+def _stages(run: Run, view: TensorBoard) -> History:
     folder = run.folder
     history = run.point.history() if run.point else History.of(run.parts.learner.task)
     if "fit" in run.config.stages:
@@ -215,6 +227,7 @@ def _stages(run: Run, view: TensorBoard) -> None:
             metrics = evaluate(run, stage)
             if stage == "test" and metrics:
                 write_test_row(run, history, metrics, view)
+                folder.note(class_accuracy=class_accuracy(run))
             seconds = folder.result["seconds"] | {stage: time.perf_counter() - began}
             folder.update(metrics=folder.result["metrics"] | metrics, seconds=seconds)
     if "predict" in run.config.stages:
@@ -225,8 +238,7 @@ def _stages(run: Run, view: TensorBoard) -> None:
         from assay.run import export
 
         folder.update(export=export.export(run))
-    draw_figures(run, history, view)
-    write_report(folder)
+    return history
 
 
 def _fit(run: Run, history: History, view: TensorBoard) -> History:

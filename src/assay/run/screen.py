@@ -59,8 +59,8 @@ def num_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def conclude(console: Console, folder: Path, result: Mapping[str, Any], output_dir: Path) -> None:
-    """The result, and the commands a person may want next."""
+def say_result(console: Console, result: Mapping[str, Any]) -> None:
+    """What was measured, and how long it took."""
     metrics, seconds = result["metrics"], result["seconds"]
     name = (result["metric"] or "val/loss").removeprefix("val/")
     for split, said in (("val", f"validation {name} {{}}"), ("test", f"[bold]test {name} {{}}[/bold]")):
@@ -70,6 +70,10 @@ def conclude(console: Console, folder: Path, result: Mapping[str, Any], output_d
     speed = f", {rate:,.0f} samples/s in training" if rate else ""
     fitting = f"{seconds['fit']:.1f} s fitting, " if seconds["fit"] else ""
     _say(console, f"{fitting}{seconds['total']:.1f} s in all{speed}")
+
+
+def say_next(console: Console, folder: Path, result: Mapping[str, Any], output_dir: Path) -> None:
+    """Where the report is, and the commands a person may want next."""
     if (folder / "report.html").is_file():
         _say(console, f"report   {escape(str(folder / 'report.html'))}")
     for what, command in next_commands(folder, result, output_dir).items():

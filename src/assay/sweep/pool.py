@@ -26,7 +26,7 @@ from assay.sweep.job import Direction, Entry, Job, Ranking, SweepFolder
 from assay.sweep.plan import Plan
 from assay.sweep.worker import Task, in_process, run_job, validate
 
-PRELOAD = ["assay.run.run"]  # what every job imports, which takes seconds
+PRELOAD = ["assay.sweep.preload"]
 START_METHOD = "forkserver" if sys.platform.startswith("linux") else "spawn"
 COMPONENTS = ("data", "model", "task", "optimizer", "scheduler", "logger", "callbacks")
 

@@ -142,9 +142,10 @@ def page(board: Leaderboard, name: str, command: str, search: Mapping[str, Seque
 
 
 def _report_of(entry: Entry) -> str | None:
-    """The address of a job's own page, seen from the sweep's."""
+    """The address of a job's own page, seen from the sweep's; the job draws it when its result is known."""
     file = entry.folder / "report.html"
-    return quote(file.relative_to(entry.folder.parents[1]).as_posix()) if file.is_file() else None
+    is_there = entry.status == "completed" or file.is_file()
+    return quote(file.relative_to(entry.folder.parents[1]).as_posix()) if is_there else None
 
 
 def _again(entry: Entry) -> tuple[str, str]:

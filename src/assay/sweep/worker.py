@@ -22,6 +22,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from assay import imports
 from assay.config.components import build
 from assay.config.load import trial_problems
 from assay.config.messages import Problem
@@ -117,7 +118,8 @@ def _run_claimed(folder: RunFolder, task: Task, request: StopRequest) -> None:
             if task.gpus:
                 gpu = stack.enter_context(one_gpu(task.gpus, config.sweep.jobs_per_gpu))
                 os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-            from assay.run.run import run_in  # torch and Lightning, in the process that needs them
+            with imports():
+                from assay.run.run import run_in  # torch and Lightning, in the process that needs them
 
             console = Console(file=sys.stdout, width=110)
             run_in(folder, config, overrides, console, request, task.threads)

@@ -1,5 +1,6 @@
 """Pictures of a run: its curves, its inputs, and what a test says of it."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -38,9 +39,15 @@ def pixels(figure: Figure) -> NDArray[np.uint8]:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def save(drawn: NDArray[np.uint8], path: Path) -> None:
+def png(drawn: NDArray[np.uint8]) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(drawn).save(content, "png", compress_level=1)
+    return content.getvalue()
+
+
+def save(content: bytes, path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
-    Image.fromarray(drawn).save(path)
+    path.write_bytes(content)
 
 
 def curves(measured: Mapping[str, Mapping[int, float]], names: Sequence[str]) -> Figure:

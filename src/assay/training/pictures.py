@@ -63,9 +63,10 @@ def _view(trainer: Trainer) -> TensorBoard:
 
 def show(view: TensorBoard, name: str, drawn: NDArray[np.uint8], step: int) -> None:
     """The picture in TensorBoard and in `figures/`."""
-    view.log_image(f"pictures/{name}", drawn, step)
+    content = figures.png(drawn)
+    view.log_image(f"pictures/{name}", content, drawn.shape[:2], step)
     try:
-        figures.save(drawn, view.folder / "figures" / f"{name}.png")
+        figures.save(content, view.folder / "figures" / f"{name}.png")
     except OSError as error:  # a view of the result, which stands without it
         log.warning("the picture %s.png cannot be written: %s", name, error)
 

@@ -4,15 +4,17 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, final
+from typing import Any, cast, final
 
 import numpy as np
 from lightning_fabric.loggers.logger import rank_zero_experiment
 from numpy.typing import NDArray
 from pytorch_lightning.loggers.logger import Logger
+from tensorboard.compat.proto import summary_pb2
 from torch.utils.tensorboard import SummaryWriter
 
 FLUSH_SECONDS = 10  # a killed run loses at most this much of the view; metrics.csv loses nothing
+SUMMARY: Any = cast(Any, summary_pb2).Summary  # made by protobuf at run time
 log = logging.getLogger(__name__)
 
 
@@ -65,9 +67,11 @@ class TensorBoard(Logger):
         for name, value in metrics.items():
             self._attempt(lambda name=name, value=value: self.experiment.add_scalar(name, value, step))
 
-    def log_image(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
-        """An image of shape (height, width, 3)."""
-        self._attempt(lambda: self.experiment.add_image(name, pixels, step, dataformats="HWC"))
+    def log_image(self, name: str, png: bytes, size: tuple[int, ...], step: int) -> None:
+        """A PNG of (height, width) as it is; `add_image` would make one of its pixels again."""
+        image = SUMMARY.Image(height=size[0], width=size[1], colorspace=3, encoded_image_string=png)
+        summary = SUMMARY(value=[SUMMARY.Value(tag=name, image=image)])
+        self._attempt(lambda: cast(Any, self.experiment).file_writer.add_summary(summary, step))
 
     def log_texts(self, texts: Mapping[str, str], step: int) -> None:
         """Texts in Markdown, by name."""
