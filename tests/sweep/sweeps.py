@@ -4,8 +4,14 @@ import csv
 import json
 import subprocess
 import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from assay import cli
 
 ROOT = Path(__file__).parents[2]
 CLOCK = ("fit_seconds", "total_seconds", "samples_per_second")  # columns that differ from run to run
@@ -22,9 +28,23 @@ def command(output_dir: Path, *words: str) -> list[str]:
 def sweep(
     output_dir: Path, *words: str, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(output_dir, *words), cwd=output_dir, env=env, capture_output=True, text=True, timeout=240
-    )
+    return train(output_dir, *command(output_dir, *words)[2:], env=env)
+
+
+def train(folder: Path, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """`python train.py words` in a folder; with `env` in a process of its own, and slowly.
+
+    Here the server of a sweep's processes is there from the second sweep on.
+    """
+    command = [str(ROOT / "train.py"), *words]
+    if env is not None:
+        whole = [sys.executable, *command]
+        return subprocess.run(whole, cwd=folder, env=env, capture_output=True, text=True, timeout=240)
+    out, err = StringIO(), StringIO()
+    with chdir(folder), redirect_stdout(out), redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", command)
+        code = cli.train()
+    return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
 
 
 def folders(folder: Path) -> dict[str, Path]:
