@@ -7,8 +7,9 @@ import torch
 import yaml
 from omegaconf import OmegaConf
 
+from assay import CONF
 from assay.config.components import build, component_keys, component_problems
-from assay.config.explain import CONF, groups, options
+from assay.config.explain import groups, options
 from assay.config.load import check_components, load, trial_problems
 from assay.config.saved import as_plain
 

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from assay import cli
-from assay.config.explain import PROJECT
+from assay import PROJECT, cli
 from tests.runs import SHORT, result, train
 
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from assay import cli
-from assay.config.explain import PROJECT
+from assay import PROJECT, cli
 
 from .config.wrong_inputs import FILES, WRONG, Wrong
 
@@ -123,7 +122,8 @@ def test_help_says_what_there_is(
 
 
 def test_every_option_has_a_line_of_help() -> None:
-    from assay.config.explain import CONF, groups, options
+    from assay import CONF
+    from assay.config.explain import groups, options
     from assay.config.help import title
 
     silent = [

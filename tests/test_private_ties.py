@@ -9,8 +9,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from assay import CONF, PROJECT
 from assay.config.compose import LAUNCHERS
-from assay.config.explain import CONF, PROJECT
 
 SOURCE = PROJECT / "src" / "assay"
 # file, and the private name in it; each has its reason beside it there

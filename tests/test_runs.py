@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from assay import cli
-from assay.config.explain import PROJECT
+from assay import PROJECT, cli
 from tests.runs import SHORT, result, train
 
 Written = dict[str, Any]

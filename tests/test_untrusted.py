@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from assay.config.explain import PROJECT
+from assay import PROJECT
 
 
 class Malicious:

@@ -6,8 +6,11 @@ import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
+PROJECT = Path(__file__).resolve().parents[2]  # the checkout: an editable install runs from it
+CONF = PROJECT / "conf"
 # How long a thread of torch's OpenMP (libgomp, on Linux) spins for the next piece of work before it sleeps.
 # Its default is right while a process has the cores to itself; two trainings on the same two cores wait for
 # each other's spinning instead, and both took sixty times as long. Read when torch is imported, so set here.

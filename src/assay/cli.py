@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from assay import imports, leave
+from assay import CONF, imports, leave
 from assay.errors import Interrupted, RunFailed, UserError, say
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 CLOSED = {
     "experimental_rerun": "it unpickles a file, and a pickle runs code: use resume=<run folder>",
     "config_path": "the config lives in conf/: --config-dir adds a folder of your own",

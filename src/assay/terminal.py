@@ -155,8 +155,12 @@ def screen() -> Console:
 
 
 @contextmanager
-def waiting(text: str) -> Generator[None]:
-    """Say on a terminal what takes its time inside the block; it leaves nothing behind."""
+def waiting(text: str, spinning: bool = True) -> Generator[None]:
+    """Say on a terminal what takes its time inside the block; it leaves nothing behind.
+
+    What spins is drawn by a thread: where processes are started it must stand still, or signals go astray.
+    """
     console, both = Console(stderr=True), sys.stdout.isatty()  # what else is printed goes above it
-    with Live(Spinner("dots", Text(text)), console=console, transient=True, redirect_stdout=both):
+    shown = Spinner("dots", Text(text)) if spinning else Text(text)
+    with Live(shown, console=console, transient=True, redirect_stdout=both, auto_refresh=spinning):
         yield

@@ -11,12 +11,12 @@ from statistics import median
 import pytest
 from torch.utils import benchmark
 
+from assay import PROJECT
 from assay.bench import matmul
 from assay.bench.device import Device
 from assay.bench.measure import measure
 from assay.bench.record import load
 from assay.bench.views import compared_rows
-from assay.config.explain import PROJECT
 
 SIZE = 2048
 SECONDS = 20.0  # of one result, in five processes; beside them goes as much again for starting them

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from assay import PROJECT
 from assay.bench.device import Device
 from assay.bench.main import bench_of
 from assay.bench.record import Record
 from assay.bench.session import Session
-from assay.config.explain import PROJECT
 from tests.bench.runs import QUICK
 
 

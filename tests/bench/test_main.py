@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
+from assay import PROJECT
 from assay.bench import main as command
 from assay.bench.main import choose, main, new_folder, raise_failures
 from assay.bench.record import Measurement, Record, Task, load, save
-from assay.config.explain import PROJECT
 from assay.config.load import load as load_config
 from assay.errors import RunFailed, UserError
 from assay.report import Report

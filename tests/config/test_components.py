@@ -9,9 +9,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from assay import PROJECT
 from assay.config import components
 from assay.config.components import TargetError, build, component_problems, resolve_target
-from assay.config.explain import PROJECT
 from assay.config.load import check_components, load, trial_problems
 from assay.config.saved import as_plain
 from assay.errors import UserError

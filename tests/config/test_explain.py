@@ -1,6 +1,7 @@
 import tomllib
 
-from assay.config.explain import EXTRAS, PROJECT, no_option
+from assay import PROJECT
+from assay.config.explain import EXTRAS, no_option
 
 
 def test_a_launcher_that_is_not_installed_names_the_extra_that_has_it() -> None:

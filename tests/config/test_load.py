@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from assay.config.explain import PROJECT
+from assay import PROJECT
 from assay.config.load import check_components, load
 from assay.config.saved import as_plain, config_id, group_id, saved_config
 from assay.config.schema import TrainConfig

@@ -186,6 +186,7 @@ WRONG = (
     _slot("scheduler.warmup=2", "below 1"),
     _slot("model._target_=assay.models.mlp.MNISTClasifier", "MNISTClassifier"),
     _slot("optimizer._target_=torch.nn.Linear", "no torch.optim"),
+    _slot("scheduler._target_=torch.optim.lr_scheduler.ReduceLROnPlateau", "waits for a metric"),
     # a sweep's jobs, and the bench
     _mine("sweep=items", "sweep/items.yaml", "a list stands where keys with values are needed"),
     _mine("sweep=empty", "seed has no values"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from assay.config.explain import PROJECT
+from assay import PROJECT
 from assay.data import files
 from assay.data.images import MNIST, FashionMNIST
 from assay.errors import UserError

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageFilter, ImageOps
 from torchvision import datasets
 
-from assay.config.explain import PROJECT
+from assay import PROJECT
 from assay.data.pictures import BROKEN, centred, read, square
 
 DRAW = np.random.default_rng(0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from assay.config.explain import PROJECT
+from assay import PROJECT
 from assay.data.files import damaged
 from assay.data.images import MNIST
 from tests.reliability.fetching import mirror

@@ -179,7 +179,7 @@ def test_a_failure_is_as_complete_as_any_result(tmp_path: Path) -> None:
     ],
 )
 def test_a_folder_is_named_after_what_was_changed(words: list[str], label: str) -> None:
-    assert saved.label(words) == label
+    assert saved.folder_label(words) == label
 
 
 def test_new_code_of_ones_own_changes_the_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

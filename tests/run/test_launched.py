@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from assay.config.explain import PROJECT
+from assay import PROJECT
 from tests.reliability.harness import only_run, wait_for
 from tests.runs import SHORT, checkpoint, result, rows, same_tensors
 

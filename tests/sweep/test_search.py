@@ -17,7 +17,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from assay.config.explain import CONF, PROJECT
+from assay import CONF, PROJECT
 from assay.config.messages import InvalidConfig, Problem
 from assay.errors import UserError
 from assay.report import svg

@@ -142,3 +142,25 @@ def test_the_best_epoch_and_early_stopping_follow_ones_own_metric(tmp_path: Path
         "EarlyStopping{'monitor': 'val/violations', 'mode': 'min'}"
     ]
     assert float(stopped["best_score"]) == pytest.approx(min(violations))
+
+
+LOGS = """
+from pytorch_lightning import Callback
+
+class Logs(Callback):
+    def on_train_epoch_end(self, trainer, pl_module):
+        pl_module.log("epochs_seen", trainer.current_epoch + 1.0)
+
+    def on_test_epoch_end(self, trainer, pl_module):
+        pl_module.log("test/seen", 7.0)
+"""
+
+
+def test_what_a_callback_logs_in_training_and_in_the_test_is_in_the_record(
+    tmp_path: Path, own: list[str]
+) -> None:
+    (tmp_path / "my" / "logs.py").write_text(LOGS)
+    folder = train(tmp_path, *own, "+callbacks.logs._target_=my.logs.Logs")
+    assert result(folder)["metrics"]["test/seen"] == 7.0
+    assert [row["epochs_seen"] for row in rows(folder) if row["epochs_seen"]] == ["1.0", "2.0"]
+    assert rows(folder)[-1]["test/seen"] == "7.0"

@@ -17,13 +17,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from assay import PROJECT
 from assay.bench.measure import Job, Rule
 from assay.bench.record import Record, Task
 from assay.bench.session import Session
 from assay.bench.statistics import Ratio, median_interval, paired_ratio
 from assay.bench.training import bare
 from assay.bench.views import rows
-from assay.config.explain import PROJECT
 from assay.config.load import load
 from assay.config.schema import OverheadConfig
 from assay.report import Report, seconds

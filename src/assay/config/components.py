@@ -17,13 +17,13 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 
-from assay.config.explain import PROJECT
+from assay import PROJECT
 from assay.config.messages import Annotation, InvalidConfig, Problem, nearest, show
 from assay.config.validate import validate
 from assay.errors import UserError
@@ -198,13 +198,12 @@ def component_problems(node: Mapping[str, Any] | None, key: str, kind: Kind | No
         problems.append(Problem(f"{key}.{name}", what, ("leave it out",)))
     try:
         made = resolve_target(target)
-        bases = (
-            [f"{one.__module__}.{one.__qualname__}" for one in inspect.getmro(made)]
-            if inspect.isclass(made)
-            else []
-        )
+        mro = inspect.getmro(made) if inspect.isclass(made) else ()
+        bases = [f"{one.__module__}.{one.__qualname__}" for one in mro]
         if kind.base and bases and kind.base not in bases:
             raise TargetError(f"{made.__name__} is no {kind.base}")
+        if kind is KINDS["scheduler"] and mro and signature(cast(Any, made).step)[1] - {"self"}:
+            raise TargetError(f"{made.__name__} waits for a metric: here each optimizer step is scheduled")
     except TargetError as error:
         return [_target_problem(key, target, error), *problems]
     with_nodes = frozenset(name for name, value in arguments.items() if any(_nodes(value, "")))

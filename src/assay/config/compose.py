@@ -24,9 +24,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from assay import CONF, PROJECT
 from assay.config.explain import (
-    CONF,
-    PROJECT,
     bad_file,
     groups,
     reason,

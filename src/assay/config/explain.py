@@ -10,10 +10,9 @@ from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
+from assay import CONF, PROJECT
 from assay.config.messages import Problem, hint, nearest, nearest_key, show
 
-PROJECT = Path(__file__).resolve().parents[3]  # the checkout: an editable install runs from it
-CONF = PROJECT / "conf"
 TOOLS = ("diff", "reproduce", "leaderboard")  # words that look back, and are no keys of the config
 # launchers of packages that an extra of pyproject.toml installs
 EXTRAS = {"submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}

@@ -11,9 +11,10 @@ from typing import Any
 from hydra import compose as hydra_compose
 from omegaconf import DictConfig, OmegaConf
 
+from assay import CONF
 from assay.config.components import component_keys, component_problems, resolve_target, signature
 from assay.config.compose import compose, composing
-from assay.config.explain import CONF, options, value_at
+from assay.config.explain import options, value_at
 from assay.config.messages import Annotation, InvalidConfig, bare, branches, describe, note, show
 from assay.config.schema import BENCHES, TrainConfig
 from assay.config.validate import fields, resolved

@@ -16,9 +16,10 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from assay import PROJECT
 from assay.config.components import PREFIXES
 from assay.config.compose import compose
-from assay.config.explain import PROJECT, key_of, keys_of, value_at
+from assay.config.explain import key_of, keys_of, value_at
 from assay.config.messages import InvalidConfig, Problem, show
 from assay.config.redact import REDACTED, redact_text
 from assay.config.schema import TrainConfig, local_path
@@ -79,7 +80,7 @@ def _digest(plain: Mapping[str, Any], without: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:ID_DIGITS]
 
 
-def label(overrides: Sequence[str]) -> str:
+def folder_label(overrides: Sequence[str]) -> str:
     """What of a run is not the default, for its folder's name: `optimizer=sgd,model.width=64`."""
     changed = [word for word in overrides if not is_within(key_of(word), (*NO_EFFECT, "ckpt", "hydra"))]
     text = re.sub(r"[][{}'\"<>]", "", ",".join(redact_text(word).lstrip("+~") for word in changed))

@@ -4,6 +4,7 @@ from typing import Literal
 
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
@@ -16,10 +17,11 @@ from assay.training.tensorboard import TensorBoard
 
 
 def evaluate(run: Run, stage: Literal["validate", "test"]) -> dict[str, float]:
-    """Loss and metrics on one split of the weights that the learner has, by one process."""
+    """Loss, metrics and what callbacks log on one split, of the learner's weights, by one process."""
     trainer = make_trainer(
         run,
         devices=1,
+        callbacks=[one for one in run.parts.callbacks if not isinstance(one, Checkpoint)],
         logger=False,
         enable_checkpointing=False,
         plugins=[LightningEnvironment()],  # and not SLURM's or torchrun's, whatever started this process
@@ -27,7 +29,8 @@ def evaluate(run: Run, stage: Literal["validate", "test"]) -> dict[str, float]:
     )  # fmt: skip
     evaluating, split = (trainer.test, "test") if stage == "test" else (trainer.validate, "val")
     evaluating(run.parts.learner, datamodule=run.parts.data, verbose=False)
-    return evaluation(trainer, run.parts.learner, split)
+    logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    return logged | evaluation(trainer, run.parts.learner, split)
 
 
 def class_accuracy(run: Run) -> dict[str, float] | None:

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from assay.config.redact import redact
-from assay.config.saved import as_plain, config_id, label
+from assay.config.saved import as_plain, config_id, folder_label
 from assay.config.schema import TrainConfig
 from assay.errors import UserError
 from assay.run.process import is_alive
@@ -81,7 +81,9 @@ class RunFolder:
         """
         moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         while True:
-            name = "-".join(filter(None, [moment, config.name or label(overrides), secrets.token_hex(3)]))
+            name = "-".join(
+                filter(None, [moment, config.name or folder_label(overrides), secrets.token_hex(3)])
+            )
             folder, scratch = output_dir / "runs" / name, output_dir / "runs" / f".{name}.{os.getpid()}.tmp"
             try:
                 scratch.mkdir(parents=True)

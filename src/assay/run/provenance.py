@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from assay.config.explain import PROJECT
+from assay import PROJECT
 from assay.config.redact import redact_text
 from assay.run.process import this_process
 from assay.run.signals import slurm_job

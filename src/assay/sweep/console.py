@@ -127,7 +127,7 @@ def introduce(sweep: Sweep, entries: Sequence[Entry]) -> None:
     """Where it is, how much is done, how the rest is run, and what was done by other code."""
     done = [one for one in entries if one.is_over]
     is_search = sweep.plan.space is not None
-    failed = sum(one.failed for one in entries) if sweep.plan.config.retry == "none" or is_search else 0
+    failed = sum(one.failed for one in entries) if sweep.plan.leaves_failed else 0
     said = f"jobs    {sweep.plan.count}" + (f", {len(done)} of them done" if done else "")
     said += f", {failed} failed and left so{'' if is_search else ' (sweep.retry=none)'}" if failed else ""
     at_once = "one at a time" if sweep.engine.at_once == 1 else f"{sweep.engine.at_once} at once"
@@ -156,5 +156,6 @@ def conclude(sweep: Sweep, board: Leaderboard) -> None:
         sweep.say(f"{said}\n    {one.folder}/log.txt")
     sweep.say(f"files   {path}/leaderboard.csv, .md, .json, report.html")
     sweep.say(f"curves  tensorboard --logdir {shlex.quote(str(path))}")
-    if manifest and not all(one.is_over for one in board.entries):
+    left = [one for one in board.entries if not (one.is_over or (sweep.plan.leaves_failed and one.failed))]
+    if manifest and (left or not sweep.source.is_over):
         sweep.say(f"finish  {manifest.command}")

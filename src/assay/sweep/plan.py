@@ -48,6 +48,11 @@ class Plan:
         return self.jobs[0].config.sweep
 
     @property
+    def leaves_failed(self) -> bool:
+        """Whether a job that has failed stays so when the command is typed again."""
+        return self.config.retry == "none" or self.space is not None
+
+    @property
     def count(self) -> int:
         """How many jobs there are in all, if nothing ends a search before."""
         return len(self.jobs) if self.space is None else (self.config.trials or 1) * self.config.seeds

@@ -44,13 +44,15 @@ def sweep(overrides: Sequence[str], find: Find) -> None:
     entries = folder.entries(source.jobs)
     manifest = folder.manifest
     is_new = manifest is None
-    leaves = config.retry == "none" or wanted.space is not None  # failed jobs as they are
-    is_done = source.is_over and all(one.is_over or (leaves and one.failed) for one in entries.values())
+    is_done = source.is_over and all(
+        one.is_over or (wanted.leaves_failed and one.failed) for one in entries.values()
+    )
     failure: RunFailed | Interrupted | None = None
     with stop_requests() as request:
         directions = manifest.by.directions if manifest else {}
         if config.dry_run or is_new or not is_done:
-            problems, directions = validated(wanted.jobs, not (engine.elsewhere or config.dry_run))
+            with waiting("checking the jobs: torch and Lightning take some seconds", spinning=False):
+                problems, directions = validated(wanted.jobs, not (engine.elsewhere or config.dry_run))
             searched = wanted.space.axes if wanted.space else None
             refuse_any(problems, [job.overrides for job in wanted.jobs], searched)
         by = ranking(wanted.jobs[0].config, directions, manifest.by if manifest else None)
