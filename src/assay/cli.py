@@ -8,6 +8,7 @@ import signal
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -167,9 +168,14 @@ def parsed(words: Sequence[str]) -> tuple[Namespace, list[str]]:
 
         bad = [word for word in words if word.startswith("-") and word.partition("=")[0] not in known]
         near = [f"did you mean {' or '.join(found)}?" for word in bad[:1] if (found := nearest(word, known))]
+        for word in bad[:1]:
+            key = word.lstrip("-")
+            if (CONF / key.partition("=")[0]).is_dir() or "." in key:
+                near = [f"groups and keys have no dashes: {key if '=' in key else f'{key}=<value>'}"]
         raise UserError("\n  ".join([message, *near, "flags: --help, -m, --cfg job, --info, --version"]))
 
     parser.error = refuse
+    _refuse_blanks(words)
     flags = parser.parse_intermixed_args(list(words))
     for name, reason in CLOSED.items():
         if getattr(flags, name) is not None:
@@ -181,6 +187,19 @@ def parsed(words: Sequence[str]) -> tuple[Namespace, list[str]]:
             raise UserError(f"--config-dir {flags.config_dir}: there is no such folder")
         overrides.append(f'hydra.searchpath=["file://{folder}"]')
     return flags, overrides
+
+
+def _refuse_blanks(words: Sequence[str]) -> None:
+    """Raises `UserError` for one change that a shell has taken for several words."""
+    for at, (word, after) in enumerate(pairwise(words)):
+        splits = word == "=" or (word.endswith(("=", ",")) and "=" in word and "=" not in after)
+        begin = at - 1 if word == "=" and at else at
+        if (splits or after.startswith("=")) and not word.startswith("-"):
+            end = at + (3 if after == "=" else 2)
+            meant = "".join(words[begin:end])
+            raise UserError(
+                f"{' '.join(words[begin:end])}: a change is one word, without blanks\n  type {meant}"
+            )
 
 
 def _as_typed(word: str) -> str:

@@ -3,7 +3,14 @@
 import shutil
 import signal
 import sys
+import sysconfig
 import textwrap
+import traceback
+from pathlib import Path
+
+STDLIB = Path(sysconfig.get_path("stdlib"))
+# those parts of Assay that call what a person has written
+CALLERS = tuple(Path(__file__).parent / name for name in ("config", "run", "sweep", "training"))
 
 
 class UserError(Exception):
@@ -38,6 +45,18 @@ class Interrupted(BaseException):
 
     def __str__(self) -> str:
         return f"stopped by {signal.Signals(self.signum).name}"
+
+
+def own_line(error: BaseException) -> str | None:
+    """`file:line` of the innermost frame in code that is neither a library's nor the framework's."""
+    if isinstance(error, SyntaxError) and error.filename:  # of a file that could not become code, so no frame
+        return f"{error.filename}:{error.lineno}"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename)
+        of_others = any(file.is_relative_to(folder) for folder in (STDLIB, *CALLERS))
+        if file.is_file() and not of_others and "site-packages" not in file.parts:
+            return f"{file}:{frame.lineno}"
+    return None
 
 
 def say(text: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from assay.training.tasks import Classification, Regression, Sums, Task
@@ -164,3 +165,63 @@ def test_what_a_callback_logs_in_training_and_in_the_test_is_in_the_record(
     assert result(folder)["metrics"]["test/seen"] == 7.0
     assert [row["epochs_seen"] for row in rows(folder) if row["epochs_seen"]] == ["1.0", "2.0"]
     assert rows(folder)[-1]["test/seen"] == "7.0"
+
+
+def test_ones_own_task_of_classes_reads_ones_own_pictures(tmp_path: Path, own: list[str]) -> None:
+    Image.new("L", (40, 40), 255).save(tmp_path / "blank.png")
+    folder = train(tmp_path, *own)
+    words = ("stages=[predict]", f"ckpt={folder}", f"predict.images={tmp_path}/blank.png")
+    assert (train(tmp_path, *own, *words) / "predictions.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "said"),
+    [
+        (
+            "from torch import nnn",
+            "my.other.Own",
+            ("cannot be imported: cannot import name 'nnn'", "my/other.py:1"),
+        ),
+        ("import einopz", "my.other.Own", ("No module named 'einopz'", "my/other.py:1")),
+        (OWN.replace("def metrics", "def metric"), "my.other.Margin", ("Margin does not define metrics",)),
+        (OWN, "my.othre.Margin", ("my has no othre", "did you mean my.other?")),
+    ],
+)
+def test_a_file_of_ones_own_that_cannot_be_used_is_refused_by_its_line(
+    tmp_path: Path,
+    own: list[str],
+    source: str,
+    target: str,
+    said: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "my" / "other.py").write_text(source)
+    assert run(*own, f"task._target_={target}", f"output_dir={tmp_path}/outputs") == 2
+    error = capsys.readouterr().err
+    assert all(text in error for text in said) and len(error.splitlines()) <= 4, error
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ('directions = {"violations": "min", "accuracy": "max"}', "pass", "Margin.directions is None"),
+        ('"min"', '"least"', "each metric's best end is needed"),
+        (
+            "return means",
+            'return {"acc": means["accuracy"]}',
+            "Margin.metrics gives acc; Margin.directions names",
+        ),
+    ],
+)
+def test_a_task_that_does_not_measure_what_it_says_is_a_bug_at_its_class(
+    tmp_path: Path, own: list[str], right: str, wrong: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert right in OWN
+    (tmp_path / "my" / "tasks.py").write_text(OWN.replace(right, wrong))
+    assert run(*own, f"output_dir={tmp_path}") == 1
+    error = capsys.readouterr().err
+    assert said in error and "my/tasks.py:5" in error and "Traceback" not in error
+    assert len(error.splitlines()) <= 4
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert result(folder)["status"] == "failed" and said in result(folder)["error"]

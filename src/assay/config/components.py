@@ -12,6 +12,7 @@ dispatchers such as `functools.partial`, and outside `FUNCTIONS` classes alone.
 
 import importlib
 import inspect
+import pkgutil
 import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnno
 from assay import PROJECT
 from assay.config.messages import Annotation, InvalidConfig, Problem, nearest, show
 from assay.config.validate import validate
-from assay.errors import UserError
+from assay.errors import UserError, own_line
 
 LIBRARIES = ("torch.", "torchmetrics.", "pytorch_lightning.")
 PREFIXES = (
@@ -96,12 +97,15 @@ def _locate(target: str) -> Any:
             thing = importlib.import_module(".".join(parts[:count]))
         except ImportError as error:  # the name of a class or a misspelt module, or a package that one needs
             if not f"{target}.".startswith(f"{error.name}."):
-                raise TargetError(f"cannot be imported: {error}") from None
+                where = own_line(error)
+                raise TargetError(f"cannot be imported: {error}{f', at {where}' if where else ''}") from None
     for at, part in enumerate(parts[count:], start=count):
         if not hasattr(thing, part):
             above = ".".join(parts[:at])
+            inside = [one.name for one in pkgutil.iter_modules(getattr(thing, "__path__", ()))]
             names = [name for name in dir(thing) if not name.startswith("_")]
-            raise TargetError(f"{above} has no {part}", [f"{above}.{one}" for one in nearest(part, names)])
+            near = nearest(part, names) or nearest(part, inside)
+            raise TargetError(f"{above} has no {part}", [f"{above}.{one}" for one in near])
         thing = getattr(thing, part)
     return thing
 
@@ -186,7 +190,8 @@ def component_problems(node: Mapping[str, Any] | None, key: str, kind: Kind | No
     kind = kind or KINDS.get(key.partition(".")[0], Kind(optional=True))
     target = (node or {}).get("_target_")
     if node is None or target is None:
-        notes = (f"for example _target_: {kind.base}",) if kind.base else ()
+        near = nearest("_target_", map(str, node or ()))
+        notes = (f"did you mean _target_ for {near[0]}?",) if near else ()
         what = f"{key} needs a _target_: the class to build"
         is_left_out = kind.optional and (node is None or "_target_" in node)
         return [] if is_left_out else [Problem(f"{key}._target_", what, notes)]
@@ -200,6 +205,8 @@ def component_problems(node: Mapping[str, Any] | None, key: str, kind: Kind | No
         made = resolve_target(target)
         mro = inspect.getmro(made) if inspect.isclass(made) else ()
         bases = [f"{one.__module__}.{one.__qualname__}" for one in mro]
+        if missing := sorted(getattr(made, "__abstractmethods__", ())):
+            raise TargetError(f"{made.__name__} does not define {', '.join(missing)}")
         if kind.base and bases and kind.base not in bases:
             raise TargetError(f"{made.__name__} is no {kind.base}")
         if kind is KINDS["scheduler"] and mro and signature(cast(Any, made).step)[1] - {"self"}:
@@ -214,7 +221,8 @@ def _target_problem(key: str, target: object, error: TargetError) -> Problem:
     notes = (f"did you mean {' or '.join(error.near)}?",) if error.near else ()
     if "prefix" in str(error):
         notes = (*notes, "code of your own: put it into a package `my` beside conf/, see docs/extend.md")
-    return Problem(f"{key}._target_", f"{key}._target_={show(target)} is refused: {error}", notes)
+    why = str(error) if str(error).startswith("cannot") else f"is refused: {error}"
+    return Problem(f"{key}._target_", f"{key}._target_={show(target)} {why}", notes)
 
 
 # ---- building

@@ -122,7 +122,8 @@ def unknown(override: Override, config: DictConfig, known_groups: Sequence[str])
         note = f"it is a key of {' and '.join(f'{above}={option}' for option in elsewhere)}"
     else:
         note = f"if {show(node.get('_target_'))} has such a parameter: +{word.lstrip('+')}"
-    return replace(problem, notes=(note,))
+    own = ", ".join(sibling for sibling in siblings if sibling != "_target_")
+    return replace(problem, notes=(f"keys of {above}: {own}", note) if own else (note,))
 
 
 def _yaml(path: Path) -> Any:
@@ -144,7 +145,9 @@ def file_of(key: str, choices: Mapping[str, Any], folders: Sequence[Path]) -> st
             inner = key if is_global else key.removeprefix(f"{group}.")
             if (is_global or inner != key) and value_at(_yaml(path), inner, ...) is not ...:
                 return shown(path)
-    return None
+    group = key.partition(".")[0]  # of what is missing: the file that it is missing in
+    paths = [folder / group / f"{choices.get(group)}.yaml" for folder in reversed(folders)]
+    return next((shown(path) for path in paths if path.is_file()), None)
 
 
 def shown(path: Path) -> str:

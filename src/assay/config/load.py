@@ -56,6 +56,7 @@ def load_job(
     saved = earlier.config_file if earlier else None
     problems = [*problems, *_placed(merge_problems(unresolved, invalid), composed, words, saved)]
     problems += earlier.problems(plain) if earlier else []
+    problems = _nameless(plain, composed) or problems
     if problems or config is None:
         typed = {key_of(word).partition(".")[0] for word in words}
         return None, [*problems, *_typed_components(plain, typed, [one.key for one in problems])]
@@ -66,6 +67,20 @@ def load_job(
     if config_name == "train" and config.sweep.name is not None:
         inside(Path(config.output_dir) / "sweeps", config.sweep.name, "sweep.name")
     return Loaded(config, composed, words), []
+
+
+def _nameless(plain: Mapping[str, Any], composed: Composed) -> list[Problem]:
+    """Callbacks and loggers have a name each, since there may be several."""
+    return [
+        Problem(
+            group,
+            f"{group}._target_={show(plain[group]['_target_'])}: it needs a name over it",
+            (f"in the YAML: <name>: and beneath it, further in, _target_: {plain[group]['_target_']}",),
+            file_of(f"{group}._target_", composed.choices, composed.folders),
+        )
+        for group in ("logger", "callbacks")
+        if isinstance(plain.get(group), Mapping) and "_target_" in plain[group]
+    ]
 
 
 def check_components(config: TrainConfig | BenchConfig) -> None:

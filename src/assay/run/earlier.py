@@ -41,7 +41,7 @@ def checkpoint_file(ckpt: str) -> Path:
         if (path / "checkpoints" / name).is_file():
             return path / "checkpoints" / name
     why = "there is no checkpoint in it" if path.is_dir() else "no such file or folder"
-    raise UserError(f"ckpt: {ckpt}: {why}\ngive a run folder (outputs/runs/...) or a .ckpt file")
+    raise UserError(f"ckpt: {ckpt}: {why}\n  give the folder of a run that was trained, or a .ckpt file")
 
 
 def resumable(resume: str, output_dir: Path) -> RunFolder:

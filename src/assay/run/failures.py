@@ -5,8 +5,6 @@ torch is imported where it is used: a sweep, which does without, says what becam
 
 import logging
 import sys
-import sysconfig
-import traceback
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,14 +12,10 @@ from typing import final
 
 import psutil
 
-import assay
 from assay.config.schema import TrainConfig
-from assay.errors import RunFailed
+from assay.errors import RunFailed, own_line
 
 CHATTY = ("pytorch_lightning", "lightning.pytorch", "lightning_fabric", "lightning.fabric")
-STDLIB = Path(sysconfig.get_path("stdlib"))
-# those parts of Assay that call what a person has written
-CALLERS = tuple(Path(assay.__file__).parent / name for name in ("config", "run", "sweep", "training"))
 CPU_MESSAGES = ("can't allocate memory", "not enough memory")  # of torch's allocator, a plain RuntimeError
 
 
@@ -78,25 +72,15 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 
+def told(error: BaseException) -> str:
+    """What, what was noted of it, and where in code of a person's own, a line each."""
+    line = own_line(error)
+    return "\n  ".join([describe(error), *getattr(error, "__notes__", []), *([f"at {line}"] if line else [])])
+
+
 def explained(error: BaseException, log: Path) -> str:
-    """The lines for the screen: what, where in code of a person's own, and where the traceback is."""
-    line = _own_line(error)
-    where = [*getattr(error, "__notes__", []), *([f"at {line}"] if line else [])]
-    return "\n".join(
-        [f"failed: {describe(error)}", *(f"  {one}" for one in where), f"the traceback is in {log}"]
-    )
-
-
-def _own_line(error: BaseException) -> str | None:
-    """`file:line` of the innermost frame in code that is neither a library's nor the framework's."""
-    if isinstance(error, SyntaxError) and error.filename:  # of a file that could not become code, so no frame
-        return f"{error.filename}:{error.lineno}"
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        file = Path(frame.filename)
-        of_others = any(file.is_relative_to(folder) for folder in (STDLIB, *CALLERS))
-        if file.is_file() and not of_others and "site-packages" not in file.parts:
-            return f"{file}:{frame.lineno}"
-    return None
+    """The lines for the screen, with the place of the traceback."""
+    return f"failed: {told(error)}\nthe traceback is in {log}"
 
 
 @contextmanager

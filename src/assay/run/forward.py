@@ -120,6 +120,18 @@ def _check_task(task: Task, outputs: Tensor, targets: Tensor) -> None:
         if tuple(value.shape) != (SAMPLES,):
             what = f"{metric} of {name}.values is of shape {tuple(value.shape)} for {SAMPLES} samples"
             raise _bug(f"{what}; ({SAMPLES},) is needed, one value a sample", task)
+    means = {metric: float(value.double().mean()) for metric, value in values.items()}
+    if (given := {*task.metrics(means)}) != {*task.directions}:
+        what = f"{name}.metrics gives {', '.join(sorted(given)) or 'nothing'}"
+        raise _bug(f"{what}; {name}.directions names {', '.join(task.directions)}", task)
+
+
+def check_directions(task: Task) -> None:
+    """Raises `ValueError`, a bug of the task's author, where it does not say what it measures."""
+    directions = getattr(task, "directions", None)
+    if not directions or not {*directions.values()} <= {"max", "min"}:
+        what = f"{type(task).__name__}.directions is {directions}; each metric's best end is needed"
+        raise _bug(f'{what}, such as {{"accuracy": "max"}}', task)
 
 
 def _bug(what: str, of: object) -> ValueError:

@@ -20,7 +20,7 @@ from assay.data.module import DataModule
 from assay.data.source import Source
 from assay.run.device import Device, choose_threads
 from assay.run.folder import RunFolder
-from assay.run.forward import forward
+from assay.run.forward import check_directions, forward
 from assay.run.process import usable_cores
 from assay.run.resume import ResumePoint
 from assay.run.signals import StopRequest
@@ -79,6 +79,7 @@ def build_parts(
     data = DataModule(source, config.seed, config.trainer)
     seed_everything(config.seed)
     task = cast(Task, build(config.task, "task"))
+    check_directions(task)
     shapes: dict[str, Any] = {"in_shape": source.in_shape, "out_shape": task.out_shape(source)}
     if source.num_classes is not None:
         shapes["num_classes"] = source.num_classes

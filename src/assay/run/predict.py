@@ -21,7 +21,7 @@ from assay.run.parts import Run
 from assay.terminal import grid
 from assay.training import figures
 from assay.training.atomic import write_durably
-from assay.training.tasks import Classification, Task
+from assay.training.tasks import Task
 
 COLUMNS = ("file", "class", "probability", "second_class", "second_probability")
 SHOWN = 24  # pictures in the figure
@@ -48,7 +48,8 @@ def files_of(config: TrainConfig, source: Source, task: Task) -> list[Path]:
     pattern = config.predict.images
     if pattern is None:
         raise UserError("stages=[predict] needs pictures\n  for example 'predict.images=photos/*.png'")
-    if not isinstance(source, PictureSource) or not isinstance(task, Classification):
+    is_of_classes = source.num_classes is not None and task.out_shape(source) == (source.num_classes,)
+    if not isinstance(source, PictureSource) or not is_of_classes:
         raise UserError(
             f"stages=[predict] reads pictures into classes; this model was trained for "
             f"{type(task).__name__.lower()} of {source.name}"

@@ -88,6 +88,6 @@ def ended_result(folder: RunFolder, began: float) -> Generator[None]:
         raise
     except Exception as error:
         log.exception("the run failed")
-        end("failed", failures.describe(error))
+        end("failed", failures.told(error))
         raise RunFailed(failures.explained(error, folder.log)) from error
     end("completed")

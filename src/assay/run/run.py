@@ -125,7 +125,7 @@ def _bugs_recorded(
         failed = folder()
         with failures.logs_to(failed.log):
             log.error("the run failed before it began", exc_info=error)
-        record_failure(failed, config, overrides, "failed", failures.describe(error))
+        record_failure(failed, config, overrides, "failed", failures.told(error))
         raise RunFailed(failures.explained(error, failed.log)) from error
 
 
@@ -182,7 +182,8 @@ def _check_stages(config: TrainConfig, parts: Parts) -> None:
 def _execute(run: Run, began: float) -> None:
     """The stages of a run whose folder is ours; pictures and report when its result is known."""
     folder, point = run.folder, run.point
-    begin_result(run)
+    with _bugs_recorded(lambda: folder, run.config, run.overrides):
+        begin_result(run)
     with failures.logs_to(folder.log), closing(TensorBoard(folder.path)) as view:
         try:
             with ended_result(folder, began), failures.explained_out_of_memory(run.config):

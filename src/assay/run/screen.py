@@ -26,6 +26,8 @@ def introduce(run: Run) -> None:
     used = f"{processes}{threads} thread{'s' * (threads > 1)}, {device.precision}"
     steps = f"batch {source.batch_size}, {data.num_batches:,} steps an epoch"
     _say(run.console, f"run     {run.folder.path}")
+    if run.config.ckpt is not None:
+        _say(run.console, f"weights {run.config.ckpt}")
     _tell(run.console, "device", f"{device.accelerator} ({device.name}), {used}")
     _tell(run.console, "data", f"{source.name}: {sizes}; {steps}, seed {run.config.seed}")
     run.console.print(grid(model_table(run.parts.learner.model, run.parts.shapes), run.console.width))

@@ -152,8 +152,9 @@ def conclude(sweep: Sweep, board: Leaderboard) -> None:
     if board.failures:
         sweep.say(f"{len(board.failures)} did not complete", "red")
     for one in board.failures:
-        said = f"  {one.id}  {label(one.overrides, board.keys)}  {one.status}: {one.reason}"
-        sweep.say(f"{said}\n    {one.folder}/log.txt")
+        why = (one.error or "").replace("\n", "\n  ")
+        sweep.say(f"  {one.id}  {label(one.overrides, board.keys)}  {one.status}: {why}")
+        sweep.say(f"    {one.folder}/log.txt")
     sweep.say(f"files   {path}/leaderboard.csv, .md, .json, report.html")
     sweep.say(f"curves  tensorboard --logdir {shlex.quote(str(path))}")
     left = [one for one in board.entries if not (one.is_over or (sweep.plan.leaves_failed and one.failed))]

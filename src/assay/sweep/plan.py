@@ -137,7 +137,7 @@ def ranking(
     split, name = metric.partition("/")[0], metric.rpartition("/")[2]
     names = [f"{one}/{measured}" for one in STAGES for measured in (*directions, "loss")]
     if metric not in names and not config.callbacks:
-        near = nearest(metric, names)
+        near = [f"val/{metric}"] if f"val/{metric}" in names else nearest(metric, names)
         hint = f"did you mean sweep.metric={near[0]}?" if near else f"it is one of {', '.join(names)}"
         raise UserError(f"sweep.metric={metric}: nothing measures it\n  {hint}")
     if metric in names and not {*STAGES[split]} & {*config.stages}:

@@ -29,7 +29,7 @@ from assay.config.messages import Problem
 from assay.config.saved import as_plain
 from assay.config.schema import TrainConfig
 from assay.errors import CannotResume, Interrupted, RunFailed, UserError
-from assay.run.failures import describe
+from assay.run.failures import describe, told
 from assay.run.folder import RunFolder, record_failure
 from assay.run.process import is_alive
 from assay.run.signals import STOP, StopRequest, stop_requests
@@ -149,7 +149,7 @@ def _record(task: Task, before: Mapping[str, Any], error: BaseException) -> None
         traceback.print_exception(error)
     waits = before.get("status") in ("interrupted", "running") and not isinstance(error, CannotResume)
     is_explained = isinstance(error, (Interrupted, RunFailed, UserError))
-    reason = str(error) if is_explained else describe(error)
+    reason = str(error) if is_explained else told(error)
     status = "interrupted" if stopped or waits else "failed"
     record_failure(folder, task.job.config, task.job.overrides, status, reason)
 
