@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from assay import CONF, imports, leave
-from assay.errors import Interrupted, RunFailed, UserError, say
+from assay.errors import Interrupted, RunFailed, UserError, own_line, say
 
 CLOSED = {
     "experimental_rerun": "it unpickles a file, and a pickle runs code: use resume=<run folder>",
@@ -84,6 +84,11 @@ def exit_code(command: Callable[[], None]) -> int:
     except Interrupted as stop:
         say(str(stop))
         return 128 + stop.signum
+    except Exception as error:  # of code of a person's own, where there is no run that records it
+        if (line := own_line(error)) is None:
+            raise
+        say(f"failed: {type(error).__name__}: {error}\n  at {line}")
+        return 1
     return 0
 
 

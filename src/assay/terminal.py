@@ -49,6 +49,7 @@ def grid(table: Table, width: int) -> Grid:
     table = _without_spare(table, width)
     widths, result = _fitted(_widths_of(table), width), Grid(box=box.SIMPLE_HEAD, pad_edge=False)
     result.title, result.title_justify, result.title_style = escape(table.title), "left", "bold"
+    result.min_width = min(cell_len(table.title), width)  # or it would be broken over a narrow table
     for i, name in enumerate(table.columns):
         justify = "right" if _is_numeric(table, i) else "left"
         heading = name if cell_len(name) <= widths[i] or " " in name else name.rpartition(".")[2]  # of a key

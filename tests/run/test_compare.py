@@ -35,7 +35,7 @@ def test_what_differs_is_found(tmp_path: Path) -> None:
     found = {(one.section, one.key): (one.first, one.second) for one in compared(a, b)}
     assert found == {
         ("config", "optimizer.lr"): (0.1, 0.2),
-        ("config", "model.api_key"): (None, "<redacted>"),
+        ("config", "model.api_key"): ("-", "<redacted>"),
         ("metrics", "test/accuracy"): (0.9, 0.8),
     }
 
@@ -46,6 +46,24 @@ def test_it_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     diff(str(a), str(b))
     shown = capsys.readouterr().out
     assert "optimizer.lr" in shown and "0.1" in shown and "0.2" in shown
+
+
+def test_what_is_printed_is_no_markup_and_is_not_cut(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a = run_folder(
+        tmp_path / "a", ["stages=[fit,test]", "predict.images='x[/b]/*.png'"], accuracy=0.81234567891
+    )
+    b = run_folder(tmp_path / "b", ["stages=[test]", "optimizer=sgd"])
+    diff(str(a), str(b))
+    shown = {
+        line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line.strip()
+    }
+    assert shown["config"] == ["stages", "[fit,", "test]", "[test]"]
+    assert shown["optimizer._target_"] == ["torch.optim.Adam", "torch.optim.SGD"]
+    assert shown["predict.images"] == ["x[/b]/*.png", "null"]
+    assert shown["optimizer.momentum"] == ["-", "0.9"]
+    assert shown["metrics"] == ["test/accuracy", "0.812346", "0.9"]
 
 
 def test_equal_runs_are_bit_identical_whatever_the_clock_says(tmp_path: Path) -> None:

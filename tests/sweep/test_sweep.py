@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.sweep.sweeps import ROOT, command, folders, results, sweep, table
+from tests.sweep.sweeps import ROOT, command, folders, results, sweep, table, train
 
 GRID = ("optimizer=sgd,adam", "seed=0,1,2", "sweep.name=demo")
 
@@ -345,3 +345,17 @@ def test_a_damaged_list_of_jobs_is_said_and_loses_no_job(demo: Path, tmp_path: P
     done = results(listed.parent)
     assert sweep(tmp_path, *GRID).returncode == 0
     assert results(listed.parent) == done
+
+
+def test_a_module_of_ones_own_that_cannot_be_read_ends_the_command_by_its_line(tmp_path: Path) -> None:
+    (tmp_path / "my").mkdir()
+    (tmp_path / "my" / "syn.py").write_text("x = 1\ndef x(:\n")
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "syn.yaml").write_text("_target_: my.syn.Net\n")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    words = ("--config-dir", str(tmp_path / "conf"), f"output_dir={tmp_path}/outputs")
+    for more in (("-m", "model=syn,mlp"), ("model=syn", "--help")):
+        done = train(tmp_path, *words, *more, env=env)
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        assert "SyntaxError" in done.stderr and f"{tmp_path}/my/syn.py:2" in done.stderr
+        assert len(done.stderr.splitlines()) <= 4 and not (tmp_path / "outputs").exists()

@@ -48,6 +48,8 @@ def test_gpus_go_by_uuid_however_they_were_made_visible(
     assert visible_gpus() == ("GPU-a", "GPU-b", "GPU-c")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-a")
     assert visible_gpus() == ("GPU-c", "GPU-a")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-b, MIG-1f, 7, GPU-x, GPU")
+    assert visible_gpus() == ("GPU-b", "MIG-1f", "GPU-a")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert visible_gpus() == ()
 

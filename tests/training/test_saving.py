@@ -77,7 +77,7 @@ def test_an_early_stop_outlives_a_crash(tmp_path: Path, monkeypatch: pytest.Monk
     stopping = "_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val/loss, patience: 0"
     stop = f"+callbacks.stop={{{stopping}}}"
     words = (stop, "trainer.max_epochs=9", "optimizer=sgd", "optimizer.lr=1e-9", "scheduler=none")
-    monkeypatch.setattr(module, "draw_figures", lambda *args: (_ for _ in ()).throw(KeyError("a crash")))
+    monkeypatch.setattr(module, "evaluate", lambda *args: (_ for _ in ()).throw(KeyError("a crash")))
     folder = train(tmp_path, *words, code=1)
     epochs = result(folder)["epochs"]
     assert result(folder)["status"] == "failed" and epochs < 9

@@ -27,6 +27,7 @@ from assay.errors import Interrupted, RunFailed, UserError
 from assay.report import Report
 from assay.report import save as save_report
 from assay.run.device import probe_cuda, why_no_cuda
+from assay.run.failures import explained
 from assay.run.signals import stop_requests
 from assay.terminal import show
 
@@ -93,7 +94,7 @@ def _in_fresh_process(config: BenchConfig, record: Record, path: Path) -> Record
 
 def _bug(error: Exception, path: Path) -> RunFailed:
     (path / "log.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-    return RunFailed(f"failed: {type(error).__name__}: {error}\nthe traceback is in {path / 'log.txt'}")
+    return RunFailed(explained(error, path / "log.txt"))
 
 
 def _publish(record: Record, path: Path, screen: Console) -> None:

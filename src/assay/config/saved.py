@@ -87,10 +87,12 @@ def folder_label(overrides: Sequence[str]) -> str:
     return re.sub(r"[^\w.+=,-]+", "_", text, flags=re.ASCII)[:LONGEST_LABEL].strip("._-")
 
 
-def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """The keys whose values differ, with both values; None where there is none."""
+def differences(
+    one: Mapping[str, Any], other: Mapping[str, Any], absent: Any = None
+) -> list[tuple[str, Any, Any]]:
+    """The keys whose values differ, with both values; `absent` where there is none."""
     keys = dict.fromkeys([*keys_of(one), *keys_of(other)])
-    pairs = [(key, value_at(one, key), value_at(other, key)) for key in keys]
+    pairs = [(key, value_at(one, key, absent), value_at(other, key, absent)) for key in keys]
     return [(k, a, b) for k, a, b in pairs if a != b and not (isinstance(a, dict) and isinstance(b, dict))]
 
 

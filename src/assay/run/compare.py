@@ -12,21 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from assay.config.messages import show
 from assay.config.redact import redact
 from assay.config.saved import differences, read_config, saved_config
 from assay.errors import RunFailed, UserError
+from assay.report import Table, shortened
 from assay.run.folder import RunFolder
+from assay.terminal import grid, screen
 
+ABSENT = "-"
 SECTIONS = ("status", "metrics", "epochs", "steps", "seed", "versions", "git", "data", "device")
 CLOCK = ("seconds", "samples_per_second")  # columns of metrics.csv that no two runs share
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One value that two runs do not share; None where a run has none."""
+    """One value that two runs do not share; `ABSENT` where a run has none."""
 
     section: str
     key: str
@@ -36,39 +38,43 @@ class Difference:
 
 def compared(first: Path, second: Path) -> list[Difference]:
     """What differs between two runs: config, results, versions, git, data, device; clocks aside."""
-    config = differences(read_config(first), read_config(second))
+    config = differences(read_config(first), read_config(second), ABSENT)
     differing = [Difference("config", *one) for one in config]
     results = RunFolder.open(first).result, RunFolder.open(second).result
     for section in SECTIONS:
         one, other = ({section: result.get(section)} for result in results)
-        for key, a, b in differences(one, other):
+        for key, a, b in differences(one, other, ABSENT):
             differing.append(Difference(section, key.removeprefix(f"{section}."), a, b))
     return [
-        replace(one, first=redact(one.first, one.key), second=redact(one.second, one.key))
+        replace(one, first=_redacted(one.first, one.key), second=_redacted(one.second, one.key))
         for one in differing
     ]
 
 
+def _redacted(value: Any, key: str) -> Any:
+    return value if value == ABSENT else redact(value, key)
+
+
 def table(differing: list[Difference]) -> Table:
     """The differences as one table, a section a block."""
-    rows = Table("what", "key", box=None, header_style="bold")
-    for name in ("first", "second"):
-        rows.add_column(name, overflow="fold")
-    last = None
+    rows: list[tuple[str, ...]] = []
+    before = ""
     for one in differing:
-        rows.add_row(one.section if one.section != last else "", one.key, show(one.first), show(one.second))
-        last = one.section
-    return rows
+        values = (value if value == ABSENT else shortened(show(value)) for value in (one.first, one.second))
+        rows.append((one.section if one.section != before else "", one.key, *values))
+        before = one.section
+    return Table("", ("what", "key", "first", "second"), tuple(rows))
 
 
 def diff(first: str, second: str) -> None:
     """Print what differs between two run folders."""
-    differing = compared(Path(first), Path(second))
-    console = Console(soft_wrap=True)
-    console.print(f"first   {first}\nsecond  {second}\n", markup=False, highlight=False)
-    console.print(
-        table(differing) if differing else "no difference in config, results, versions, git, data and device"
-    )
+    differing, console = compared(Path(first), Path(second)), screen()
+    for name, folder in (("first", first), ("second", second)):
+        console.print(f"{name:<8}{folder}", markup=False, highlight=False, soft_wrap=True)
+    if differing:
+        console.print(grid(table(differing), console.width))
+    else:
+        console.print("no difference in config, results, versions, git, data and device")
 
 
 def rows_of(folder: Path) -> list[Mapping[str, str]]:

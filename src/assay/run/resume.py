@@ -87,7 +87,9 @@ def resume_point(folder: RunFolder, config: TrainConfig) -> ResumePoint | None:
 
 def _refuse_lost(folder: RunFolder) -> None:
     """Raises `CannotResume` where the run has had a checkpoint: it must not start over in silence."""
-    if folder.result.get("checkpoint") not in (LAST, BEST):
+    metrics = folder.path / "metrics.csv"
+    measured = not folder.result and metrics.is_file() and metrics.read_bytes().count(b"\n") > 1
+    if folder.result.get("checkpoint") not in (LAST, BEST) and not measured:
         return
     best = folder.checkpoints / "best.ckpt"
     again = f"start a new run from its best weights: ckpt={best}" if best.is_file() else "start a new run"

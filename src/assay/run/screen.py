@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from torch import nn
 
 from assay.report import Table, as_text
@@ -33,9 +32,9 @@ def introduce(run: Run) -> None:
     run.console.print(grid(model_table(run.parts.learner.model, run.parts.shapes), run.console.width))
 
 
-def _say(console: Console, line: str) -> None:
-    """One line as it is, however wide the screen; only what is marked up is set off."""
-    console.print(line, highlight=False, soft_wrap=True)
+def _say(console: Console, line: str, style: str = "") -> None:
+    """One line as it is, however wide the screen."""
+    console.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 def _tell(console: Console, name: str, text: str) -> None:
@@ -65,9 +64,9 @@ def say_result(console: Console, result: Mapping[str, Any]) -> None:
     """What was measured, and how long it took."""
     metrics, seconds = result["metrics"], result["seconds"]
     name = (result["metric"] or "val/loss").removeprefix("val/")
-    for split, said in (("val", f"validation {name} {{}}"), ("test", f"[bold]test {name} {{}}[/bold]")):
+    for split, said, style in (("val", "validation", ""), ("test", "test", "bold")):
         if f"{split}/{name}" in metrics:
-            _say(console, said.format(as_text(name, metrics[f"{split}/{name}"])))
+            _say(console, f"{said} {name} {as_text(name, metrics[f'{split}/{name}'])}", style)
     rate = result["samples_per_second"]
     speed = f", {rate:,.0f} samples/s in training" if rate else ""
     fitting = f"{seconds['fit']:.1f} s fitting, " if seconds["fit"] else ""
@@ -77,9 +76,9 @@ def say_result(console: Console, result: Mapping[str, Any]) -> None:
 def say_next(console: Console, folder: Path, result: Mapping[str, Any], output_dir: Path) -> None:
     """Where the report is, and the commands a person may want next."""
     if (folder / "report.html").is_file():
-        _say(console, f"report   {escape(str(folder / 'report.html'))}")
+        _say(console, f"report   {folder / 'report.html'}")
     for what, command in next_commands(folder, result, output_dir).items():
-        console.print(f"{what:<9}{command}", highlight=False, markup=False, soft_wrap=True)
+        _say(console, f"{what:<9}{command}")
 
 
 def next_commands(folder: Path, result: Mapping[str, Any], output_dir: Path) -> dict[str, str]:

@@ -20,6 +20,7 @@ from typing import Any, Protocol, final
 from rich.console import Console
 
 from assay.config.messages import Problem
+from assay.errors import RunFailed
 from assay.run.process import this_process, usable_cores
 from assay.run.signals import STOP, StopRequest
 from assay.sweep.job import Direction, Entry, Job, Ranking, SweepFolder
@@ -199,8 +200,16 @@ def visible_gpus() -> tuple[str, ...]:
     uuids = [str(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
     pynvml.nvmlShutdown()
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(uuids)).split(",")
-    names = {str(at): uuid for at, uuid in enumerate(uuids)} | {uuid: uuid for uuid in uuids}
-    return tuple(names[name.strip()] for name in allowed if name.strip() in names)
+    return tuple(uuid for name in allowed if (uuid := _uuid_of(name.strip(), uuids)))
+
+
+def _uuid_of(name: str, uuids: Sequence[str]) -> str | None:
+    """The GPU that CUDA takes a name for: a number, a UUID or the beginning of one, a part of a GPU."""
+    if name.isdigit():
+        return uuids[int(name)] if int(name) < len(uuids) else None
+    if name.startswith("MIG-"):
+        return name
+    return next((uuid for uuid in uuids if name and uuid.startswith(name)), None)
 
 
 def validated(jobs: Sequence[Job], with_files: bool) -> tuple[list[list[Problem]], dict[str, Direction]]:
@@ -214,12 +223,15 @@ def validated(jobs: Sequence[Job], with_files: bool) -> tuple[list[list[Problem]
     started = process(None, validate, list(distinct.values()), with_files, theirs)
     theirs.close()
     try:
-        problems, directions = ours.recv()
+        answer = ours.recv()
     except EOFError:
         started.join()
         raise RuntimeError(f"the process that validates died, exit code {started.exitcode}") from None
     except BaseException:  # Ctrl-C above all
         kill(started)
         raise
+    if isinstance(answer, RunFailed):
+        raise answer
+    problems, directions = answer
     of_key = dict(zip(distinct, problems, strict=True))
     return [of_key[key] for key in keys], directions

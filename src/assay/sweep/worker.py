@@ -33,7 +33,7 @@ from assay.run.failures import describe, told
 from assay.run.folder import RunFolder, record_failure
 from assay.run.process import is_alive
 from assay.run.signals import STOP, StopRequest, stop_requests
-from assay.sweep.job import Job, opened
+from assay.sweep.job import Direction, Job, opened
 
 GRACE_SECONDS = 6.0  # for a job to save what it has when the sweep itself was killed
 LOOK_SECONDS = 0.5
@@ -178,18 +178,27 @@ def one_gpu(uuids: Sequence[str], jobs_per_gpu: int) -> Generator[str]:
 def validate(configs: Sequence[TrainConfig], with_files: bool, answer: Any) -> None:
     """Send the problems of each config's components, or those of its data's files: both need torch.
 
-    And what the task of the first measures, with the end that is best.
+    And what the task of the first measures, with the end that is best; or else the `RunFailed` of a bug.
     """
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
+    try:
+        answer.send(_validated(configs, with_files))
+    except Exception as error:  # a bug in code of a person's own, which all jobs would meet
+        answer.send(RunFailed(f"failed: {told(error)}\nno job was started"))
+
+
+def _validated(
+    configs: Sequence[TrainConfig], with_files: bool
+) -> tuple[list[list[Problem]], dict[str, Direction]]:
     problems = [trial_problems(as_plain(config)) for config in configs]
     if any(problems):
-        return answer.send((problems, {}))
+        return problems, {}
     if with_files:
         keys = [json.dumps(config.data) for config in configs]
         distinct = dict(zip(keys, configs, strict=True))  # files are read once, whatever else differs
         of_data = {key: _file_problems(config) for key, config in distinct.items()}
         problems = [of_data[key] for key in keys]
-    answer.send((problems, dict(build(configs[0].task, "task").directions)))
+    return problems, dict(build(configs[0].task, "task").directions)
 
 
 def _file_problems(config: TrainConfig) -> list[Problem]:
