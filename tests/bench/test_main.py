@@ -150,7 +150,8 @@ def test_a_bug_in_a_picture_loses_no_record(tmp_path: Path, monkeypatch: pytest.
         raise ZeroDivisionError("in a picture")
 
     monkeypatch.setattr(command, "save_report", broken)
-    with pytest.raises(RunFailed, match=r"ZeroDivisionError: in a picture\nthe traceback is in .*log\.txt"):
+    said = r"ZeroDivisionError: in a picture\n  at .*test_main.py:\d+\nthe traceback is in .*log\.txt"
+    with pytest.raises(RunFailed, match=said):
         run(*SMALL, f"output_dir={tmp_path}")
     path, found = result(tmp_path)
     assert found["status"] == "completed" and found["measurements"]
