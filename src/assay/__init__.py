@@ -42,8 +42,8 @@ def leave(code: int) -> NoReturn:
 
 @atexit.register  # before all others, and so called after them
 def _end() -> None:
-    for code in _codes:
+    if _codes:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)
+        os._exit(_codes[-1])
     gc.unfreeze()  # or some libraries call what is left a leak of theirs, on the screen
