@@ -6,36 +6,6 @@ from assay import cli
 from assay.errors import Interrupted, RunFailed, UserError, say
 
 
-def test_flags_and_words_are_told_apart() -> None:
-    flags, words = cli.parsed(["-m", "seed=0,1", "--cfg", "job"])
-    assert flags.multirun and flags.cfg == "job" and words == ["seed=0,1"]
-
-
-def test_flags_may_stand_between_the_words() -> None:
-    flags, words = cli.parsed(["seed=1", "--cfg", "job", "trainer.max_epochs=2", "--resolve"])
-    assert words == ["seed=1", "trainer.max_epochs=2"] and flags.resolve
-
-
-def test_a_folder_of_ones_own_is_a_place_to_look_for_configs(tmp_path: Path) -> None:
-    _, words = cli.parsed(["--config-dir", str(tmp_path), "seed=1"])
-    assert words == ["seed=1", f'hydra.searchpath=["file://{tmp_path}"]']
-
-
-def test_a_jobs_folder_can_be_pasted(tmp_path: Path) -> None:
-    job = tmp_path / "optimizer=sgd,seed=0-1a2b"
-    job.mkdir()
-    _, words = cli.parsed([f"ckpt={job}", "seed=0,1", f"ckpt={tmp_path / 'a,b'}"])
-    assert words == [f"ckpt='{job}'", "seed=0,1", f"ckpt={tmp_path / 'a,b'}"]
-
-
-@pytest.mark.parametrize(
-    "words", [["--experimental-rerun", "x"], ["--config-path", "x"], ["--config-name", "x"], ["--nope"]]
-)
-def test_closed_and_unknown_flags_are_refused(words: list[str]) -> None:
-    with pytest.raises(UserError):
-        cli.parsed(words)
-
-
 def test_one_run_is_shown_not_a_sweep(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.train(["--multirun", "--cfg", "job", "seed=1,2"]) == 2
     assert "leave -m out" in capsys.readouterr().err

@@ -6,20 +6,16 @@ Help and refusals answer before torch is imported; nothing is run or written bef
 import os
 import signal
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
 from assay import CONF, imports, leave
+from assay.config.args import parsed
 from assay.errors import Interrupted, RunFailed, UserError, own_line, say
 
-CLOSED = {
-    "experimental_rerun": "it unpickles a file, and a pickle runs code: use resume=<run folder>",
-    "config_path": "the config lives in conf/: --config-dir adds a folder of your own",
-    "config_name": "each command has its config: --config-dir adds a folder of your own",
-}
+PACKAGE = Path(__file__).parent
 LIST = "runs"  # the word that lists them
 # words that look back instead of training: how many folders they take, and an example
 TOOLS = {
@@ -30,16 +26,6 @@ TOOLS = {
         "one or several sweep folders are listed",
         "leaderboard=[outputs/sweeps/A,outputs/sweeps/B]",
     ),
-}
-YES: dict[str, Any] = {"action": "store_true"}
-INFO = ["all", "config", "defaults", "defaults-tree", "plugins", "searchpath"]
-# Hydra's own flags
-FLAGS: dict[str, dict[str, Any]] = {
-    **{"--help -h": YES, "--version": YES, "--multirun -m": YES, "--resolve": YES, "--hydra-help": YES},
-    **{"--shell-completion -sc": YES, "--config-dir -cd": {}, "--package -p": {}},
-    "--cfg -c": {"choices": ["job", "hydra", "all"]},
-    "--info -i": {"choices": INFO, "const": "all", "nargs": "?"},
-    **{f"--{name.replace('_', '-')}": {} for name in CLOSED},
 }
 
 
@@ -85,7 +71,8 @@ def exit_code(command: Callable[[], None]) -> int:
         say(str(stop))
         return 128 + stop.signum
     except Exception as error:  # of code of a person's own, where there is no run that records it
-        if (line := own_line(error)) is None:
+        line = own_line(error)
+        if line is None or Path(line).is_relative_to(PACKAGE):
             raise
         say(f"failed: {type(error).__name__}: {error}\n  at {line}")
         return 1
@@ -155,65 +142,6 @@ def _bench(words: Sequence[str]) -> None:
     for job, one in zip(jobs, loaded, strict=True):
         check_components(one.config)
         main(one.config, job)
-
-
-# ---- flags
-
-
-def parsed(words: Sequence[str]) -> tuple[Namespace, list[str]]:
-    """The flags, and the words that change the config. Raises `UserError` for a wrong flag."""
-    parser = ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("overrides", nargs="*")
-    known = list[str]()
-    for names, settings in FLAGS.items():
-        known += parser.add_argument(*names.split(), **settings).option_strings
-
-    def refuse(message: str) -> NoReturn:
-        from assay.config.messages import nearest
-
-        bad = [word for word in words if word.startswith("-") and word.partition("=")[0] not in known]
-        near = [f"did you mean {' or '.join(found)}?" for word in bad[:1] if (found := nearest(word, known))]
-        for word in bad[:1]:
-            key = word.lstrip("-")
-            if (CONF / key.partition("=")[0]).is_dir() or "." in key:
-                near = [f"groups and keys have no dashes: {key if '=' in key else f'{key}=<value>'}"]
-        raise UserError("\n  ".join([message, *near, "flags: --help, -m, --cfg job, --info, --version"]))
-
-    parser.error = refuse
-    _refuse_blanks(words)
-    flags = parser.parse_intermixed_args(list(words))
-    for name, reason in CLOSED.items():
-        if getattr(flags, name) is not None:
-            raise UserError(f"--{name.replace('_', '-')} is refused: {reason}")
-    overrides = [_as_typed(word) for word in flags.overrides]
-    if flags.config_dir is not None:
-        folder = Path(flags.config_dir).resolve()
-        if not folder.is_dir():
-            raise UserError(f"--config-dir {flags.config_dir}: there is no such folder")
-        overrides.append(f'hydra.searchpath=["file://{folder}"]')
-    return flags, overrides
-
-
-def _refuse_blanks(words: Sequence[str]) -> None:
-    """Raises `UserError` for one change that a shell has taken for several words."""
-    for at, (word, after) in enumerate(pairwise(words)):
-        splits = word == "=" or (word.endswith(("=", ",")) and "=" in word and "=" not in after)
-        begin = at - 1 if word == "=" and at else at
-        if (splits or after.startswith("=")) and not word.startswith("-"):
-            end = at + (3 if after == "=" else 2)
-            meant = "".join(words[begin:end])
-            raise UserError(
-                f"{' '.join(words[begin:end])}: a change is one word, without blanks\n  type {meant}"
-            )
-
-
-def _as_typed(word: str) -> str:
-    """The word, quoted if it is a path whose name Hydra would take apart: jobs/optimizer=sgd,seed=0-..."""
-    key, _, value = word.partition("=")
-    is_path = key in ("ckpt", "resume", "reproduce", "leaderboard", "output_dir")
-    is_best = key == "ckpt" and value.startswith("best:")
-    is_odd = value.startswith("~/") or ({*value} & {*",="} and (is_best or Path(value).exists()))
-    return f"{key}='{value}'" if is_path and is_odd else word
 
 
 def _shown(name: str, flags: Namespace, overrides: Sequence[str]) -> bool:

@@ -48,7 +48,7 @@ class Interrupted(BaseException):
 
 
 def own_line(error: BaseException) -> str | None:
-    """`file:line` of the innermost frame in code that is neither a library's nor the framework's."""
+    """`file:line` of the innermost frame in code that is no library's nor a part of Assay that calls it."""
     if isinstance(error, SyntaxError) and error.filename:  # of a file that could not become code, so no frame
         return f"{error.filename}:{error.lineno}"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):

@@ -24,11 +24,11 @@ def test_the_lines_are_ratios_within_the_rounds() -> None:
             timed(
                 "run", "train.py, beside a busy process", start=[4.0, 8.0], epoch=[1.5, 1.5], end=[1.0, 1.0]
             ),
-            timed("sweep of one job", "train.py -m", outside=[5.0, 6.0]),
-            timed("sweep of 5 jobs", "train.py -m", outside=[6.0, 7.0]),
+            timed("sweep of two jobs", "train.py -m", outside=[5.0, 6.0]),
+            timed("sweep of 6 jobs", "train.py -m", outside=[6.0, 7.0]),
             timed("epoch", "bare loop", call=[0.8, 0.8]),
         ],
-        details={"jobs": 5},
+        details={"jobs": 6},
     )
     first, epoch, beside, end, further = overhead.report(record).lines
     assert first.startswith("the first step begins 1.5 (2 times: no interval) times as late")

@@ -194,7 +194,7 @@ WRONG = (
     _mine("sweep=empty", "seed has no values"),
     _mine("sweep=name", "sweep.name cannot be swept over"),
     _mine("sweep=typo", "sweep/typo.yaml", "sweep.params"),
-    _frame("-m seed=0, 1", "without blanks", "type seed=0,1"),
+    _frame("-m seed=0, 1, 2", "without blanks", "type seed=0,1,2"),
     _frame("model = cnn", "without blanks", "type model=cnn"),
     _frame("model= cnn", "without blanks", "type model=cnn"),
     _frame("--model cnn", "no dashes", "model=<value>"),

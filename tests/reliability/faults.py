@@ -23,12 +23,13 @@ def train(
     """`python train.py words`, as another user if `uid` is given; the exit code."""
     os.environ.update(env or {})
     from assay import cli
+    from assay.config.args import parsed
     from assay.config.load import load
     from assay.run.earlier import find_earlier
     from assay.run.run import run
 
     def command() -> None:
-        overrides = cli.parsed(words)[1]  # a pasted folder may need quotes
+        overrides = parsed(words)[1]  # a pasted folder may need quotes
         config = load("train", overrides, find_earlier).config
         if uid is not None:  # not before: the interpreter's own files may be another user's
             codecs.lookup("hex")

@@ -48,6 +48,14 @@ def test_it_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "optimizer.lr" in shown and "0.1" in shown and "0.2" in shown
 
 
+def test_the_last_bit_is_shown_where_it_is_all_that_differs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = (run_folder(tmp_path / f"{at}", [], accuracy=0.8 + at * 1e-13) for at in (0, 1))
+    diff(str(a), str(b))
+    assert "0.8000000000001" in capsys.readouterr().out
+
+
 def test_what_is_printed_is_no_markup_and_is_not_cut(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

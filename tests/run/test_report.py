@@ -1,7 +1,10 @@
 """`report.html` of a run: it holds what it should, opens offline, and shows a user's text as text."""
 
+import os
 import re
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,6 +93,21 @@ def test_a_picture_that_fails_costs_a_warning_and_not_the_result(
     assert result(folder)["status"] == "completed" and result(folder)["class_accuracy"]
     assert "are not complete: ZeroDivisionError: no axes" in (folder / "log.txt").read_text()
     assert "accuracy" in (folder / "report.html").read_text()
+
+
+def test_a_first_ctrl_c_lets_the_pictures_of_a_whole_result_be_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = figures.confusion
+
+    def interrupted(*args: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return real(*args)
+
+    monkeypatch.setattr(figures, "confusion", interrupted)
+    folder = train(tmp_path)
+    assert result(folder)["status"] == "completed"
+    assert (folder / "report.html").is_file() and (folder / "figures" / "confusion.png").is_file()
 
 
 def test_a_run_that_only_tests_has_one_too(folder: Path, tmp_path: Path) -> None:

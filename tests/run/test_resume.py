@@ -96,6 +96,19 @@ def test_lost_checkpoints_are_no_fresh_start(folder: RunFolder) -> None:
         resume_point(folder, config())
 
 
+@pytest.mark.parametrize(("row", "is_lost"), [("0,50,1.5", False), ("1,60,2.5", True)])
+def test_without_result_json_the_rows_say_whether_a_checkpoint_is_missing(
+    folder: RunFolder, row: str, is_lost: bool
+) -> None:
+    folder.result.clear()
+    (folder.path / "metrics.csv").write_text(f"epoch,step,seconds\n{row}\n")
+    if is_lost:
+        with pytest.raises(CannotResume, match=r"last\.ckpt is gone"):
+            resume_point(folder, config())
+    else:
+        assert resume_point(folder, config()) is None
+
+
 def made(output: Path, **values: Any) -> RunFolder:
     folder = RunFolder.create(output, config("seed=1"), ["seed=1"])
     begun = {"status": "interrupted", "error": None, "process": this_process(), "overrides": ["seed=1"]}

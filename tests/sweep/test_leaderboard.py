@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy import stats
 
 from assay.sweep.job import Entry
 from assay.sweep.leaderboard import Comparison, compare, holm, leaderboard, spread
@@ -167,3 +168,14 @@ def test_comparisons_are_corrected_for_their_number() -> None:
     alone = compare(dict(enumerate(values["b"])), dict(enumerate(values["a"])))
     assert isinstance(alone, Comparison)
     assert [one.comparison.p for one in board.groups if one.comparison] == pytest.approx([2 * alone.p] * 2)
+
+
+def test_the_p_values_are_those_of_scipy() -> None:
+    one, other = {0: 0.91, 1: 0.94, 2: 0.93, 3: 0.95}, {0: 0.90, 1: 0.91, 2: 0.93, 3: 0.92}
+    paired, welch = compare(one, other), compare(one, {seed + 9: value for seed, value in other.items()})
+    assert isinstance(paired, Comparison) and isinstance(welch, Comparison)
+    a, b = list(one.values()), list(other.values())
+    assert paired.p == pytest.approx(stats.ttest_rel(a, b).pvalue)
+    assert welch.p == pytest.approx(stats.ttest_ind(a, b, equal_var=False).pvalue)
+    half = spread(a).half_width
+    assert half == pytest.approx(stats.t.ppf(0.975, 3) * stats.sem(a))

@@ -154,6 +154,7 @@ class Logs(Callback):
 
     def on_test_epoch_end(self, trainer, pl_module):
         pl_module.log("test/seen", 7.0)
+        pl_module.log("test/undefined", float("nan"))
 """
 
 
@@ -165,6 +166,7 @@ def test_what_a_callback_logs_in_training_and_in_the_test_is_in_the_record(
     assert result(folder)["metrics"]["test/seen"] == 7.0
     assert [row["epochs_seen"] for row in rows(folder) if row["epochs_seen"]] == ["1.0", "2.0"]
     assert rows(folder)[-1]["test/seen"] == "7.0"
+    assert "test/undefined" not in result(folder)["metrics"]
 
 
 def test_ones_own_task_of_classes_reads_ones_own_pictures(tmp_path: Path, own: list[str]) -> None:

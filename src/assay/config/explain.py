@@ -145,7 +145,12 @@ def file_of(key: str, choices: Mapping[str, Any], folders: Sequence[Path]) -> st
             inner = key if is_global else key.removeprefix(f"{group}.")
             if (is_global or inner != key) and value_at(_yaml(path), inner, ...) is not ...:
                 return shown(path)
-    group = key.partition(".")[0]  # of what is missing: the file that it is missing in
+    return None
+
+
+def file_of_group(key: str, choices: Mapping[str, Any], folders: Sequence[Path]) -> str | None:
+    """The YAML file of the option that was chosen for the key's group: of what is missing in it."""
+    group = key.partition(".")[0]
     paths = [folder / group / f"{choices.get(group)}.yaml" for folder in reversed(folders)]
     return next((shown(path) for path in paths if path.is_file()), None)
 

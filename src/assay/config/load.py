@@ -10,7 +10,7 @@ from typing import Any
 
 from assay.config.components import build, component_keys, component_problems
 from assay.config.compose import Composed, compose, composing
-from assay.config.explain import file_of, groups, key_of, value_at
+from assay.config.explain import file_of, file_of_group, groups, key_of, value_at
 from assay.config.messages import InvalidConfig, Problem, show
 from assay.config.saved import EarlierRun, Find, as_plain, is_name_of_run, is_within
 from assay.config.schema import BENCHES, BenchConfig, TrainConfig, inside
@@ -54,9 +54,11 @@ def load_job(
     if invalid:  # once more, with right names and examples from the config as it is shipped
         _, invalid = validate(schema, plain, working=_shipped(config_name))
     saved = earlier.config_file if earlier else None
+    if nameless := _nameless(plain):
+        groups_of = [one.key for one in nameless]
+        invalid = [*nameless, *(one for one in invalid if not is_within(one.key, groups_of))]
     problems = [*problems, *_placed(merge_problems(unresolved, invalid), composed, words, saved)]
     problems += earlier.problems(plain) if earlier else []
-    problems = _nameless(plain, composed) or problems
     if problems or config is None:
         typed = {key_of(word).partition(".")[0] for word in words}
         return None, [*problems, *_typed_components(plain, typed, [one.key for one in problems])]
@@ -69,14 +71,13 @@ def load_job(
     return Loaded(config, composed, words), []
 
 
-def _nameless(plain: Mapping[str, Any], composed: Composed) -> list[Problem]:
+def _nameless(plain: Mapping[str, Any]) -> list[Problem]:
     """Callbacks and loggers have a name each, since there may be several."""
     return [
         Problem(
             group,
             f"{group}._target_={show(plain[group]['_target_'])}: it needs a name over it",
-            (f"in the YAML: <name>: and beneath it, further in, _target_: {plain[group]['_target_']}",),
-            file_of(f"{group}._target_", composed.choices, composed.folders),
+            (f"in a YAML: <name>: and beneath it, further in, _target_: {plain[group]['_target_']}",),
         )
         for group in ("logger", "callbacks")
         if isinstance(plain.get(group), Mapping) and "_target_" in plain[group]
@@ -145,7 +146,11 @@ def _placed(
             return None
         if saved is not None and problem.key.partition(".")[0] in saved[1]:
             return str(saved[0])
-        return file_of(problem.key, composed.choices, composed.folders)
+        where = file_of(problem.key, composed.choices, composed.folders)
+        group, earlier = problem.key.partition(".")[0], ("ckpt", "resume")  # whose config is another file
+        if where or saved is not None or any(key in earlier or is_within(key, [group]) for key in typed):
+            return where
+        return file_of_group(problem.key, composed.choices, composed.folders)
 
     return [replace(problem, file=file(problem)) for problem in problems]
 

@@ -274,7 +274,7 @@ class OverheadConfig(BenchConfig):
 
     epochs: Annotated[Count, about("epochs of each run")]
     repeats: Annotated[Count, about("rounds, each with everything once")]
-    jobs: Annotated[int, about("jobs of the longer of two sweeps", ge=2)]
+    jobs: Annotated[int, about("jobs of the longer of two sweeps", ge=3)]
 
 
 @schema

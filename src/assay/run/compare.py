@@ -60,7 +60,9 @@ def table(differing: list[Difference]) -> Table:
     rows: list[tuple[str, ...]] = []
     before = ""
     for one in differing:
-        values = (value if value == ABSENT else shortened(show(value)) for value in (one.first, one.second))
+        whole = [value if value == ABSENT else show(value) for value in (one.first, one.second)]
+        short = [shortened(text) for text in whole]
+        values = short if short[0] != short[1] else whole
         rows.append((one.section if one.section != before else "", one.key, *values))
         before = one.section
     return Table("", ("what", "key", "first", "second"), tuple(rows))

@@ -1,5 +1,6 @@
 """The stages after fitting: validation, test, and pictures of what came out."""
 
+import math
 from typing import Literal
 
 import torch
@@ -18,28 +19,30 @@ from assay.training.tensorboard import TensorBoard
 
 def evaluate(run: Run, stage: Literal["validate", "test"]) -> dict[str, float]:
     """Loss, metrics and what callbacks log on one split, of the learner's weights, by one process."""
+    testing = stage == "test"  # in `validate`, one that averages weights would measure others
     trainer = make_trainer(
         run,
         devices=1,
-        callbacks=[one for one in run.parts.callbacks if not isinstance(one, Checkpoint)],
+        callbacks=[one for one in run.parts.callbacks if testing and not isinstance(one, Checkpoint)],
         logger=False,
         enable_checkpointing=False,
         plugins=[LightningEnvironment()],  # and not SLURM's or torchrun's, whatever started this process
         max_epochs=1,
     )  # fmt: skip
-    evaluating, split = (trainer.test, "test") if stage == "test" else (trainer.validate, "val")
+    evaluating, split = (trainer.test, "test") if testing else (trainer.validate, "val")
     evaluating(run.parts.learner, datamodule=run.parts.data, verbose=False)
     logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    return logged | evaluation(trainer, run.parts.learner, split)
+    finite = {name: value for name, value in logged.items() if math.isfinite(value)}
+    return finite | evaluation(trainer, run.parts.learner, split)
 
 
 def class_accuracy(run: Run) -> dict[str, float] | None:
     """Of each class in the test; None where it has no classes."""
     outputs, targets = _tested(run)
-    is_of_classes = figures.is_of_classes(outputs, targets)
-    return (
-        figures.class_accuracy(outputs, targets, run.parts.data.source.class_names) if is_of_classes else None
-    )
+    source = run.parts.data.source
+    if source.num_classes != outputs.shape[-1] or not figures.is_of_classes(outputs, targets):
+        return None
+    return figures.class_accuracy(outputs, targets, source.class_names)
 
 
 def _tested(run: Run) -> tuple[Tensor, Tensor]:

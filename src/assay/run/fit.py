@@ -5,7 +5,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from rich.console import Console
 from torch.distributed.rendezvous import rendezvous
 from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
+from assay import leave
 from assay.config.redact import redact
 from assay.config.saved import as_plain, config_id
 from assay.config.schema import TrainConfig
@@ -205,8 +205,7 @@ def _spawned(rank: int, job: FitJob, port: int, outcomes: Any) -> None:
     except Exception as error:
         outcomes.put(_sendable(error))
         os._exit(1)  # the others wait for this one in a collective call
-    sys.stdout.flush()
-    os._exit(0)  # to take torch's threads of communication apart ends, now and then, in an abort
+    leave(0)  # to take torch's threads of communication apart ends, now and then, in an abort
 
 
 def _sendable(error: Exception) -> Exception:

@@ -1,6 +1,7 @@
 """Where a run goes on: its newest undamaged checkpoint, read once, and the weights of another."""
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,8 +89,10 @@ def resume_point(folder: RunFolder, config: TrainConfig) -> ResumePoint | None:
 def _refuse_lost(folder: RunFolder) -> None:
     """Raises `CannotResume` where the run has had a checkpoint: it must not start over in silence."""
     metrics = folder.path / "metrics.csv"
-    measured = not folder.result and metrics.is_file() and metrics.read_bytes().count(b"\n") > 1
-    if folder.result.get("checkpoint") not in (LAST, BEST) and not measured:
+    is_all_there_is = not folder.result and metrics.is_file()  # result.json is lost, too
+    rows = metrics.read_text(encoding="utf-8", errors="replace").splitlines() if is_all_there_is else []
+    was_saved = any(re.match(r"[1-9]\d*,", row) for row in rows)  # at the end of the first epoch
+    if folder.result.get("checkpoint") not in (LAST, BEST) and not was_saved:
         return
     best = folder.checkpoints / "best.ckpt"
     again = f"start a new run from its best weights: ckpt={best}" if best.is_file() else "start a new run"

@@ -111,7 +111,10 @@ def run_in(
 
 @contextmanager
 def _bugs_recorded(
-    folder: Callable[[], RunFolder], config: TrainConfig, overrides: Sequence[str]
+    folder: Callable[[], RunFolder],
+    config: TrainConfig,
+    overrides: Sequence[str],
+    stopped: str = "stopped before it began: nothing was written",
 ) -> Generator[None]:
     """A bug before a run has begun leaves its traceback and a result in the folder; a refusal nothing."""
     try:
@@ -119,7 +122,7 @@ def _bugs_recorded(
     except (UserError, RunFailed):
         raise
     except Interrupted:
-        print("stopped before it began: nothing was written", file=sys.stderr)
+        print(stopped, file=sys.stderr)
         raise
     except Exception as error:
         failed = folder()
@@ -182,7 +185,7 @@ def _check_stages(config: TrainConfig, parts: Parts) -> None:
 def _execute(run: Run, began: float) -> None:
     """The stages of a run whose folder is ours; pictures and report when its result is known."""
     folder, point = run.folder, run.point
-    with _bugs_recorded(lambda: folder, run.config, run.overrides):
+    with _bugs_recorded(lambda: folder, run.config, run.overrides, "stopped as it began"):
         begin_result(run)
     with failures.logs_to(folder.log), closing(TensorBoard(folder.path)) as view:
         try:
@@ -197,10 +200,12 @@ def _execute(run: Run, began: float) -> None:
             print(screen.kept(folder), file=sys.stderr)
             raise
         screen.say_result(run.console, folder.result)
+        run.request.ask = lambda _: None  # a first signal lets the pictures of a whole result be finished
         with _views_only():
             draw_figures(run, history, view)
         with _views_only():
             write_report(folder)
+        run.request.ask = None
     screen.say_next(run.console, folder.path, folder.result, Path(run.config.output_dir))
 
 
@@ -228,9 +233,10 @@ def _stages(run: Run, view: TensorBoard) -> History:
             metrics = evaluate(run, stage)
             if stage == "test" and metrics:
                 write_test_row(run, history, metrics, view)
-                folder.note(class_accuracy=class_accuracy(run))
             seconds = folder.result["seconds"] | {stage: time.perf_counter() - began}
             folder.update(metrics=folder.result["metrics"] | metrics, seconds=seconds)
+            if stage == "test" and metrics:
+                folder.note(class_accuracy=class_accuracy(run))
     if "predict" in run.config.stages:
         from assay.run import predict
 

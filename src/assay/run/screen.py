@@ -25,7 +25,7 @@ def introduce(run: Run) -> None:
     used = f"{processes}{threads} thread{'s' * (threads > 1)}, {device.precision}"
     steps = f"batch {source.batch_size}, {data.num_batches:,} steps an epoch"
     _say(run.console, f"run     {run.folder.path}")
-    if run.config.ckpt is not None:
+    if run.config.ckpt is not None and run.point is None:
         _say(run.console, f"weights {run.config.ckpt}")
     _tell(run.console, "device", f"{device.accelerator} ({device.name}), {used}")
     _tell(run.console, "data", f"{source.name}: {sizes}; {steps}, seed {run.config.seed}")

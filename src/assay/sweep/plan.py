@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assay.config.compose import composing
+from assay.config.compose import Composed, composing
 from assay.config.explain import groups, key_of
-from assay.config.load import Loaded, load_job
+from assay.config.load import load_job
 from assay.config.messages import InvalidConfig, Problem, nearest
 from assay.config.saved import Find, as_plain, config_id, group_id
 from assay.config.schema import SweepConfig, TrainConfig
@@ -74,20 +74,25 @@ def plan(overrides: Sequence[str], find: Find = find_earlier) -> Plan:
             points = corners(columns, [key for key in columns if key in groups()])
         else:
             points = expand(typed, config.mode if config else "product", config.params if config else {})
-        results = [
-            first if point == first_job else load_job("train", [*for_all, *point], find) for point in points
-        ]
-    refuse_any([problems for _, problems in results], points, columns if is_search else None)
-    loaded, keys = [one for one, _ in results if one is not None], swept_keys(points)
-    jobs = tuple(_job(one, point, keys) for one, point in zip(loaded, points, strict=True))
+        problems: list[list[Problem]] = []
+        configs: list[TrainConfig] = []
+        composed: Composed | None = None  # of the first alone: a thousand would be 60 MB
+        for point in points:
+            loaded, found = first if point == first_job else load_job("train", [*for_all, *point], find)
+            problems.append(found)
+            if loaded is not None:
+                configs.append(loaded.config)
+                composed = composed or loaded.composed
+    refuse_any(problems, points, columns if is_search else None)
+    assert composed is not None  # or it has been refused
+    keys = swept_keys(points)
+    jobs = tuple(_job(one, point, keys) for one, point in zip(configs, points, strict=True))
     _refuse_useless(jobs, keys)
     ids, config = [job.id for job in jobs], jobs[0].config.sweep
     space = space_of(columns, config, ids) if is_search else None
     name = config.name or (space.name if space else grid_name(points, ids))
     keys = (*keys, "seed") if config.seeds > 1 else tuple(keys)
-    return Plan(
-        name, jobs, keys, loaded[0].composed.launcher, loaded[0].composed.environment, for_all, space, find
-    )
+    return Plan(name, jobs, keys, composed.launcher, composed.environment, for_all, space, find)
 
 
 def job_of(plan: Plan, overrides: Sequence[str]) -> Job:
@@ -95,11 +100,11 @@ def job_of(plan: Plan, overrides: Sequence[str]) -> Job:
     loaded, problems = load_job("train", [*plan.for_all, *overrides], plan.find)
     if loaded is None:
         raise InvalidConfig(problems)
-    return _job(loaded, overrides, plan.keys)
+    return _job(loaded.config, overrides, plan.keys)
 
 
-def _job(loaded: Loaded, overrides: Sequence[str], keys: Sequence[str]) -> Job:
-    config, plain = loaded.config, as_plain(loaded.config)
+def _job(config: TrainConfig, overrides: Sequence[str], keys: Sequence[str]) -> Job:
+    plain = as_plain(config)
     id, config = config_id(plain), replace(config, sweep=replace(config.sweep, params={}))
     return Job(id, group_id(plain), job_name(overrides, keys, id), tuple(overrides), config)
 

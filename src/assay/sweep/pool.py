@@ -20,7 +20,7 @@ from typing import Any, Protocol, final
 from rich.console import Console
 
 from assay.config.messages import Problem
-from assay.errors import RunFailed
+from assay.errors import RunFailed, UserError
 from assay.run.process import this_process, usable_cores
 from assay.run.signals import STOP, StopRequest
 from assay.sweep.job import Direction, Entry, Job, Ranking, SweepFolder
@@ -51,6 +51,7 @@ class Engine:
     start: Callable[[Sequence[Task]], Sequence[Handle]]
     gpus: tuple[str, ...] = ()  # UUIDs of those that a job chooses one from
     elsewhere: bool = False  # whether jobs run on nodes that may have other files than this machine
+    overlaps: bool = False  # whether a job may begin while the one before it draws its pictures
 
 
 class Source(Protocol):
@@ -179,11 +180,14 @@ def local_engine(plan: Plan) -> Engine:
     sweep, devices = plan.config, [job.config.device for job in plan.jobs]
     # who asks for several GPUs gets all of them
     shares = any(one.devices == 1 and one.accelerator in ("auto", "gpu") for one in devices)
-    gpus = visible_gpus() if shares else ()
+    here = visible_gpus()
+    gpus = here if shares else ()
     automatic = len(gpus) * sweep.jobs_per_gpu or usable_cores()
     workers = min(automatic if sweep.workers == "auto" else sweep.workers, plan.count)
     threads = None if workers == 1 else max(1, usable_cores() // workers)
-    return Engine("on this machine", workers, threads, start_here, gpus)
+    # a GPU's memory is not free before the process has ended, unless jobs wait for their turn on it
+    overlaps = START_METHOD == "forkserver" and (bool(gpus) or not here)
+    return Engine("on this machine", workers, threads, start_here, gpus, overlaps=overlaps)
 
 
 def visible_gpus() -> tuple[str, ...]:
@@ -230,7 +234,7 @@ def validated(jobs: Sequence[Job], with_files: bool) -> tuple[list[list[Problem]
     except BaseException:  # Ctrl-C above all
         kill(started)
         raise
-    if isinstance(answer, RunFailed):
+    if isinstance(answer, (RunFailed, UserError)):
         raise answer
     problems, directions = answer
     of_key = dict(zip(distinct, problems, strict=True))

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 
 from assay.errors import Interrupted
 from assay.run.folder import RunFolder, record_failure
@@ -43,7 +44,7 @@ class Supervisor:
             self._prune(source.look(self.entries))
             while self._start(failed) or self._handles or self._others():
                 until = time.monotonic() + LOOK_SECONDS
-                while not self._note_ended() and time.monotonic() < until:
+                while not (self._note_ended() or self._has_news()) and time.monotonic() < until:
                     time.sleep(POLL_SECONDS)
                 self.entries = self.sweep.folder.entries(source.jobs, self.entries)
                 self._prune(source.look(self.entries))
@@ -56,8 +57,13 @@ class Supervisor:
             raise Interrupted(request.received)
 
     def _start(self, failed: set[str]) -> bool:
-        """Begin what there is room for; whether any job waits for its turn."""
-        engine, room = self.sweep.engine, self.sweep.engine.at_once - len(self._handles)
+        """Begin what there is room for; whether any job waits for its turn.
+
+        A job whose result is known makes room for the next, where the engine says so, and draws its pictures.
+        """
+        engine = self.sweep.engine
+        busy = [id for id in self._handles if not (engine.overlaps and self.entries[id].is_over)]
+        room = min(engine.at_once - len(busy), 2 * engine.at_once - len(self._handles))
         waiting = [job for job in self.sweep.source.jobs if not self._stopped and self._waits(job, failed)]
         free = (job for job in waiting if not RunFolder(self.entries[job.id].folder).is_locked())
         chosen = list(islice(free, max(0, room)))
@@ -113,6 +119,13 @@ class Supervisor:
         self._told |= {entry.id for entry in running}
         return bool(running)
 
+    def _has_news(self) -> bool:
+        """Whether a job's result is there that the last look has not seen."""
+        if not self.sweep.engine.overlaps:
+            return False
+        begun = [entry for id in self._handles if not (entry := self.entries[id]).is_over]
+        return any(_has_completed(entry.folder / "result.json") for entry in begun)
+
     def _note_ended(self) -> bool:
         """Take note of the jobs whose processes have ended; whether there are any."""
         ended = [(job, how) for job, one in self._handles.values() if (how := one.ended()) is not None]
@@ -155,3 +168,11 @@ class Supervisor:
         self._stopped = True
         for _, handle in self._handles.values():
             handle.stop(signum)
+
+
+def _has_completed(result: Path) -> bool:
+    """By a look at its text, which costs less than to read it; not yet, where it cannot be read."""
+    try:
+        return b'"status": "completed"' in result.read_bytes()
+    except OSError:
+        return False

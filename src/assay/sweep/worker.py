@@ -28,7 +28,7 @@ from assay.config.load import trial_problems
 from assay.config.messages import Problem
 from assay.config.saved import as_plain
 from assay.config.schema import TrainConfig
-from assay.errors import CannotResume, Interrupted, RunFailed, UserError
+from assay.errors import CannotResume, Interrupted, RunFailed, UserError, own_line
 from assay.run.failures import describe, told
 from assay.run.folder import RunFolder, record_failure
 from assay.run.process import is_alive
@@ -37,6 +37,7 @@ from assay.sweep.job import Direction, Job, opened
 
 GRACE_SECONDS = 6.0  # for a job to save what it has when the sweep itself was killed
 LOOK_SECONDS = 0.5
+GPU_SECONDS = 0.1  # between two looks for a free one: the job that has it may be about to end
 KEPT = (".lock", "log.txt")  # of a job that begins anew
 
 
@@ -172,7 +173,7 @@ def one_gpu(uuids: Sequence[str], jobs_per_gpu: int) -> Generator[str]:
             finally:
                 lock.release()
             return
-        time.sleep(LOOK_SECONDS)
+        time.sleep(GPU_SECONDS)
 
 
 def validate(configs: Sequence[TrainConfig], with_files: bool, answer: Any) -> None:
@@ -183,7 +184,11 @@ def validate(configs: Sequence[TrainConfig], with_files: bool, answer: Any) -> N
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
     try:
         answer.send(_validated(configs, with_files))
+    except UserError as error:
+        answer.send(UserError(str(error)))
     except Exception as error:  # a bug in code of a person's own, which all jobs would meet
+        if own_line(error) is None:
+            traceback.print_exc()
         answer.send(RunFailed(f"failed: {told(error)}\nno job was started"))
 
 
@@ -198,7 +203,11 @@ def _validated(
         distinct = dict(zip(keys, configs, strict=True))  # files are read once, whatever else differs
         of_data = {key: _file_problems(config) for key, config in distinct.items()}
         problems = [of_data[key] for key in keys]
-    return problems, dict(build(configs[0].task, "task").directions)
+    from assay.run.forward import check_directions  # torch
+
+    task = build(configs[0].task, "task")
+    check_directions(task)
+    return problems, dict(task.directions)
 
 
 def _file_problems(config: TrainConfig) -> list[Problem]:
