@@ -135,3 +135,25 @@ def test_a_picture_is_the_same_alone_and_in_the_data(photos: Path) -> None:
     split: Any = source.dataset("test")
     with Image.open(source.samples["test"][0][0]) as image:
         assert torch.equal(source.picture(image), split[0][0])
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_each_channel_of_the_training_pictures_has_mean_0_and_deviation_1(
+    photos: Path, in_memory: bool
+) -> None:
+    source = Folder(str(photos), image_size=8, in_memory=in_memory)
+    source.prepare()
+    split: Any = source.dataset("train")
+    images = torch.stack([split[at][0] for at in range(len(split))]).double()
+    assert images.mean((0, 2, 3)).tolist() == pytest.approx([0, 0, 0], abs=1e-5)
+    assert images.std((0, 2, 3), correction=0).tolist() == pytest.approx([1, 1, 1], abs=1e-5)
+
+
+def test_pictures_of_one_colour_are_no_division_by_zero(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for at in range(5):
+            Image.new("RGB", (9, 9), (7, 7, 7)).save(tmp_path / name / f"{at}.png")
+    source = Folder(str(tmp_path), image_size=4)
+    source.prepare()
+    assert torch.equal(source.picture(Image.new("RGB", (9, 9), (7, 7, 7))), torch.zeros(3, 4, 4))

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, final
 
@@ -30,7 +31,8 @@ Share = Annotated[float, Field(gt=0, lt=0.5)]
 class Folder(PictureSource):
     """`root/<class>/...`, split by a fixed seed, or `root/train/<class>/...` with `val` and `test` beside it.
 
-    Of each picture the middle is taken, scaled to `image_size` squared and to numbers in -1..1.
+    Of each picture the middle is taken and scaled to `image_size` squared; then each channel of the training
+    pictures has mean 0 and deviation 1.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Folder(PictureSource):
         self.skip_broken = skip_broken
         self.samples: dict[Split, list[Sample]] = {}
         self.held: dict[Split, NDArray[np.uint8]] = {}  # the pixels of each split, where they fit
+        self.scale = Scale(torch.full((channels, 1, 1), 127.5), torch.full((channels, 1, 1), 127.5))
 
     def prepare(self) -> str:
         """Lists the pictures and reads each once; raises `UserError` for what cannot be trained on."""
@@ -65,12 +68,14 @@ class Folder(PictureSource):
         broken: list[str] = []
         for split, samples in self.samples.items():
             with ThreadPoolExecutor() as pool:
-                pixels = list(pool.map(lambda one: self._read(one, holds), samples))
-            kept = [at for at, one in enumerate(pixels) if not isinstance(one, str)]
-            broken += [one for one in pixels if isinstance(one, str)]
-            self.samples[split] = [samples[at] for at in kept]
+                found = list(pool.map(lambda one: self._read(one, holds), samples))
+            broken += [one for one in found if isinstance(one, str)]
+            kept = [(at, one) for at, one in enumerate(found) if not isinstance(one, str)]
+            self.samples[split] = [samples[at] for at, _ in kept]
             if holds and kept:
-                self.held[split] = np.stack([np.asarray(pixels[at]) for at in kept])
+                self.held[split] = np.stack([np.asarray(pixels) for _, (pixels, _) in kept])
+            if split == "train" and kept:
+                self.scale = Scale.of(np.stack([moments for _, (_, moments) in kept]), self.in_shape[1] ** 2)
         if broken and not self.skip_broken:
             more = f", and {len(broken) - LISTED} more" if len(broken) > LISTED else ""
             raise UserError(
@@ -86,12 +91,12 @@ class Folder(PictureSource):
     def dataset(self, split: Split) -> Dataset[Any]:
         labels = torch.tensor([label for _, label in self.samples[split]])
         if split in self.held:
-            return TensorDataset(_scaled(self.held[split]), labels)
+            return TensorDataset(self.scale(self.held[split]), labels)
         return _Streamed([file for file, _ in self.samples[split]], labels, self)
 
     def picture(self, image: Image.Image) -> Tensor:
         channels, size, _ = self.in_shape
-        return _scaled(square(image, size, channels))
+        return self.scale(square(image, size, channels))
 
     def _listed(self) -> dict[Split, list[Sample]]:
         """The files of each split; what has no folder of its own is drawn from the training pictures."""
@@ -120,14 +125,15 @@ class Folder(PictureSource):
         splits["train"] = [pictures[at] for at in sorted(order[begin:])]
         return splits
 
-    def _read(self, sample: Sample, keep: bool) -> NDArray[np.uint8] | str | None:
-        """The pixels, or why there are none."""
+    def _read(self, sample: Sample, keep: bool) -> tuple[NDArray[np.uint8] | None, NDArray[np.int64]] | str:
+        """The pixels, and of each channel their sum and that of their squares; or why there are none."""
         channels, size, _ = self.in_shape
         try:
             pixels = square(read(Path(sample[0])), size, channels)
         except BROKEN as error:
             return f"{sample[0]}: {type(error).__name__}: {str(error).partition(' (')[0][:60]}"
-        return pixels if keep else None
+        wide = pixels.reshape(channels, -1).astype(np.int64)
+        return (pixels if keep else None), np.stack([wide.sum(1), (wide * wide).sum(1)])
 
     def _identity(self, samples: Sequence[Sample]) -> str:
         """A digest of all names and sizes, and of the content of some files."""
@@ -143,8 +149,22 @@ class Folder(PictureSource):
 LAYOUT = "it needs a folder for each class, with pictures in it: <root>/cat/1.png, <root>/dog/1.png"
 
 
-def _scaled(pixels: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(pixels).float().div_(127.5).sub_(1)
+@dataclass(frozen=True)
+class Scale:
+    """Pixels (..., channels, height, width) to the numbers that are trained on."""
+
+    mean: Tensor  # (channels, 1, 1)
+    deviation: Tensor
+
+    @classmethod
+    def of(cls, moments: NDArray[np.int64], pixels: int) -> "Scale":
+        """From the sums of each picture, (pictures, 2, channels): whole numbers, in whatever order."""
+        mean, mean_square = moments.sum(0) / (len(moments) * pixels)
+        deviation = np.sqrt(np.maximum(mean_square - mean**2, 1.0))  # of one colour alone it would be 0
+        return cls(*(torch.from_numpy(one).float()[:, None, None] for one in (mean, deviation)))
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> Tensor:
+        return torch.from_numpy(pixels).float().sub_(self.mean).div_(self.deviation)
 
 
 class _Streamed(Dataset[tuple[Tensor, Tensor]]):
@@ -154,10 +174,11 @@ class _Streamed(Dataset[tuple[Tensor, Tensor]]):
         self.files = np.array(files)  # one block of memory: a list would be copied into every worker
         self.labels = labels
         self.shape = source.in_shape
+        self.scale = source.scale
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         channels, size, _ = self.shape
-        return _scaled(square(read(Path(str(self.files[index]))), size, channels)), self.labels[index]
+        return self.scale(square(read(Path(str(self.files[index]))), size, channels)), self.labels[index]
