@@ -74,7 +74,9 @@ def exit_code(command: Callable[[], None]) -> int:
         line = own_line(error)
         if line is None or Path(line).is_relative_to(PACKAGE):
             raise
-        say(f"failed: {type(error).__name__}: {error}\n  at {line}")
+        from assay.run.failures import told
+
+        say(f"failed: {told(error)}")
         return 1
     return 0
 

@@ -52,6 +52,11 @@ class Rule:
     warm_s: float = 0.5  # at most, unless a single call is longer
     agree: float = 0.05  # how near the last medians of the warm-up must be
 
+    @classmethod
+    def rounds(cls, count: int) -> "Rule":
+        """So many times of a call that is seconds long, whatever their spread."""
+        return cls(width=0.0, least=count, most=count, sample_s=0.0, warm_s=0.0)
+
 
 class _Refused(Exception):
     """A job that gets no time: its status and the reason."""

@@ -4,7 +4,6 @@ Whole processes, as typed, take turns: Python that only imports torch and Lightn
 beside a busy process, a sweep of two jobs and one of several. The bare loop trains between them, in this one.
 """
 
-import csv
 import json
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from assay.bench.views import rows
 from assay.config.load import load
 from assay.config.schema import OverheadConfig
 from assay.report import Report, seconds
+from assay.run.report import read_curves
 
 IMPORTS = ("-c", "import torch, pytorch_lightning")
 BUSY = ("-c", "while True: pass")
@@ -54,8 +54,8 @@ def measure(config: OverheadConfig, session: Session) -> None:
         tells = "sweep" not in what  # which ends before all of its processes have
         return Job(task, session.devices[0], prepare, own_s=lambda parts: parts, tells_load=tells)
 
-    rule = Rule(width=0.0, least=config.repeats, most=config.repeats, sample_s=0.0, warm_s=0.0)
-    session.measure([job(*name, call) for name, call in calls.items()], session.left, rule)
+    jobs = [job(*name, call) for name, call in calls.items()]
+    session.measure(jobs, session.left, Rule.rounds(config.repeats))
 
 
 @contextmanager
@@ -85,8 +85,7 @@ def whole_run(words: tuple[str, ...], beside: Callable[[], Any] = nullcontext) -
             whole = _seconds(str(PROJECT / "train.py"), *words, f"output_dir={folder}")
         (file,) = Path(folder).glob("runs/*/result.json")
         took = json.loads(file.read_text(encoding="utf-8"))["seconds"]
-        table = file.with_name("metrics.csv").read_text(encoding="utf-8").splitlines()
-    trained = max(float(row["seconds"]) for row in csv.DictReader(table))
+        trained = max(read_curves(file.parent, ["seconds"])["seconds"].values())
     end = whole - took["start"] - trained
     return {"call": whole, "start": took["start"], "epoch": median(took["epochs"]), "end": end}
 

@@ -88,10 +88,8 @@ def measure(config: TrainingConfig, session: Session) -> None:
 
         return [job(arm) for arm in config.arms]
 
-    rule = Rule(width=0.0, least=config.repeats, most=config.repeats, sample_s=0.0, warm_s=0.0)
-    session.measure_each(
-        [partial(jobs, *case) for case in product(config.optimizers, config.batch_sizes)], rule
-    )
+    cases = product(config.optimizers, config.batch_sizes)
+    session.measure_each([partial(jobs, *case) for case in cases], Rule.rounds(config.repeats))
 
 
 def bare(config: TrainConfig) -> Callable[[], Fit]:

@@ -180,7 +180,7 @@ def local_engine(plan: Plan) -> Engine:
     sweep, devices = plan.config, [job.config.device for job in plan.jobs]
     # who asks for several GPUs gets all of them
     shares = any(one.devices == 1 and one.accelerator in ("auto", "gpu") for one in devices)
-    here = visible_gpus()
+    here = () if all(one.accelerator == "cpu" for one in devices) else visible_gpus()
     gpus = here if shares else ()
     automatic = len(gpus) * sweep.jobs_per_gpu or usable_cores()
     workers = min(automatic if sweep.workers == "auto" else sweep.workers, plan.count)
