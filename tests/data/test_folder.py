@@ -55,6 +55,19 @@ def test_pictures_of_three_classes_and_mixed_sizes_train_and_are_called_by_name(
     assert len(lines) == 11 and all(line.split(",")[1] == "red" for line in lines[1:])
 
 
+def test_a_picture_that_was_replaced_is_read_again(photos: Path) -> None:
+    def pixels() -> Any:
+        source = Folder(str(photos), image_size=8, val_share=0.01, test_share=0.02)
+        source.prepare()
+        return source.held["train"]
+
+    before = pixels()
+    assert pixels() is before
+    for place in range(0, 20, 2):
+        (photos / "red" / f"{place}.png").write_bytes((photos / "blue" / f"{place}.png").read_bytes())
+    assert not np.array_equal(pixels(), before)
+
+
 def test_streamed_and_in_memory_give_the_same_weights(photos: Path) -> None:
     held, streamed, by_workers = (
         train(photos.parent, *words(photos, *more))

@@ -46,7 +46,7 @@ def test_official_split(mnist: MNIST) -> None:
 
 
 def test_training_and_validation_images_never_mix(mnist: MNIST) -> None:
-    train, val = mnist._chosen("train", 60_000), mnist._chosen("val", 60_000)  # pyright: ignore[reportPrivateUsage]
+    train, val = mnist.chosen("train", 60_000), mnist.chosen("val", 60_000)
     assert sorted(torch.cat([train, val]).tolist()) == list(range(60_000))
 
 
@@ -56,6 +56,20 @@ def test_streamed_images_are_those_in_memory(mnist: MNIST) -> None:
     held: Any = mnist.dataset("val")
     assert torch.allclose(features, held.tensors[0][:8], atol=1e-6)
     assert torch.equal(labels, held.tensors[1][:8])
+
+
+def test_sources_of_the_same_files_share_what_one_has_read_until_a_file_is_another(copy: Path) -> None:
+    def read(**settings: Any) -> Any:
+        source = MNIST(str(copy), **settings)
+        source.prepare()
+        return source.dataset("test")
+
+    first, other_batches = read(), read(batch_size=256)
+    assert first.tensors[0] is other_batches.tensors[0]
+    labels = copy / "MNIST" / "raw" / LABELS
+    labels.write_bytes(labels.read_bytes())
+    again = read()
+    assert again.tensors[0] is not first.tensors[0] and torch.equal(again.tensors[0], first.tensors[0])
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "flipped"])

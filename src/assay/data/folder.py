@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, final
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
 
+from assay.data.files import stamp
 from assay.data.images import SPLIT_SEED, BatchSize, InMemory, Workers, fits_in_memory
 from assay.data.pictures import BROKEN, read, square
 from assay.data.source import PictureSource, Split
@@ -67,15 +69,14 @@ class Folder(PictureSource):
         holds = fits_in_memory(self.in_memory, needed)
         broken: list[str] = []
         for split, samples in self.samples.items():
-            with ThreadPoolExecutor() as pool:
-                found = list(pool.map(lambda one: self._read(one, holds), samples))
-            broken += [one for one in found if isinstance(one, str)]
-            kept = [(at, one) for at, one in enumerate(found) if not isinstance(one, str)]
-            self.samples[split] = [samples[at] for at, _ in kept]
-            if holds and kept:
-                self.held[split] = np.stack([np.asarray(pixels) for _, (pixels, _) in kept])
-            if split == "train" and kept:
-                self.scale = Scale.of(np.stack([moments for _, (_, moments) in kept]), self.in_shape[1] ** 2)
+            stamps = tuple(stamp(Path(file)) for file, _ in samples)
+            found = _read_all(tuple(file for file, _ in samples), stamps, self.in_shape, holds)
+            broken += found.broken
+            self.samples[split] = [samples[at] for at in found.at]
+            if found.pixels is not None:
+                self.held[split] = found.pixels
+            if split == "train" and found.at:
+                self.scale = Scale.of(found.moments, self.in_shape[1] ** 2)
         if broken and not self.skip_broken:
             more = f", and {len(broken) - LISTED} more" if len(broken) > LISTED else ""
             raise UserError(
@@ -125,16 +126,6 @@ class Folder(PictureSource):
         splits["train"] = [pictures[at] for at in sorted(order[begin:])]
         return splits
 
-    def _read(self, sample: Sample, keep: bool) -> tuple[NDArray[np.uint8] | None, NDArray[np.int64]] | str:
-        """The pixels, and of each channel their sum and that of their squares; or why there are none."""
-        channels, size, _ = self.in_shape
-        try:
-            pixels = square(read(Path(sample[0])), size, channels)
-        except BROKEN as error:
-            return f"{sample[0]}: {type(error).__name__}: {str(error).partition(' (')[0][:60]}"
-        wide = pixels.reshape(channels, -1).astype(np.int64)
-        return (pixels if keep else None), np.stack([wide.sum(1), (wide * wide).sum(1)])
-
     def _identity(self, samples: Sequence[Sample]) -> str:
         """A digest of all names and sizes, and of the content of some files."""
         digest = hashlib.sha256()
@@ -144,6 +135,40 @@ class Folder(PictureSource):
         for path in paths[:: max(1, len(paths) // HASHED)]:
             digest.update(path.read_bytes())
         return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What was read of some files."""
+
+    at: list[int]  # the places of those that could be read
+    moments: NDArray[np.int64]  # (pictures, 2, channels): of each channel the sum, and that of the squares
+    pixels: NDArray[np.uint8] | None  # (pictures, channels, height, width), where they are to be kept
+    broken: list[str]  # why the others could not
+
+
+@lru_cache(maxsize=3)  # the splits, which a sweep's server reads once for all of its jobs
+def _read_all(
+    files: tuple[str, ...], stamps: tuple[tuple[int, int, int], ...], shape: tuple[int, ...], keep: bool
+) -> Pictures:
+    """All of these files as pictures of a shape; `stamps` say that they are still the same."""
+    channels, size, _ = shape
+
+    def one(file: str) -> tuple[NDArray[np.uint8] | None, NDArray[np.int64]] | str:
+        try:
+            pixels = square(read(Path(file)), size, channels)
+        except BROKEN as error:
+            return f"{file}: {type(error).__name__}: {str(error).partition(' (')[0][:60]}"
+        wide = pixels.reshape(channels, -1).astype(np.int64)
+        return (pixels if keep else None), np.stack([wide.sum(1), (wide * wide).sum(1)])
+
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(one, files))
+    at = [at for at, what in enumerate(found) if not isinstance(what, str)]
+    whole = [what for what in found if not isinstance(what, str)]
+    pixels = np.stack([np.asarray(pixels) for pixels, _ in whole]) if keep and whole else None
+    moments = np.stack([moments for _, moments in whole]) if whole else np.empty((0, 2, channels), np.int64)
+    return Pictures(at, moments, pixels, [what for what in found if isinstance(what, str)])
 
 
 LAYOUT = "it needs a folder for each class, with pictures in it: <root>/cat/1.png, <root>/dog/1.png"

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, final
 
@@ -66,10 +67,13 @@ class Images(PictureSource):
         self.target = target
         self.num_classes = 10 if target == "label" else None
         self.target_shape = {"label": (), "ink": (1,), "image": self.in_shape}[target]
-        self._raw: datasets.MNIST | None = None  # what was read last
+
+    @property
+    def _folder(self) -> Path:
+        return self.root / self.reader.__name__ / "raw"
 
     def prepare(self) -> str:
-        folder = self.root / self.reader.__name__ / "raw"
+        folder = self._folder
         absent = [name for name in self.checksums if not (folder / name).exists()]
         if any(not (folder / f"{name}.gz").exists() for name in absent):
             self._download(folder)
@@ -91,36 +95,48 @@ class Images(PictureSource):
         if not fits_in_memory(self.in_memory, 70_000 * 28 * 28 * 4):
             scale = transforms.Compose([transforms.ToTensor(), transforms.Normalize(self.mean, self.std)])
             raw = self.reader(str(self.root), train=split != "test", transform=scale)
-            return Subset(_WithTargets(raw, self._targets(raw)), self._chosen(split, len(raw)).tolist())
-        raw = self._read(split != "test")
-        chosen, targets = self._chosen(split, len(raw)), self._targets(raw)
-        images = torch.empty(len(chosen), *self.in_shape)
-        for part, at in zip(images.split(CACHED), chosen.split(CACHED), strict=True):
-            part.copy_(raw.data[at].unsqueeze(1)).div_(255).sub_(self.mean).div_(self.std)
-        return TensorDataset(images, images if targets is None else targets[chosen])
-
-    def _read(self, train: bool) -> datasets.MNIST:
-        """Training and validation images are of one file, which is read once for both."""
-        if self._raw is None or self._raw.train != train:
-            self._raw = self.reader(str(self.root), train=train)
-        return self._raw
+            return Subset(_WithTargets(raw, self.targets(raw)), self.chosen(split, len(raw)).tolist())
+        stamps = tuple(files.stamp(self._folder / name) for name in self.checksums)
+        return _held(type(self), self.root.absolute(), self.val_size, self.target, split, stamps)
 
     def picture(self, image: Image.Image) -> Tensor:
         pixels = torch.from_numpy(centred(image, self.longer_side)).float()[None]
         return pixels.div_(255).sub_(self.mean).div_(self.std)
 
-    def _targets(self, raw: datasets.MNIST) -> Tensor | None:
+    def targets(self, raw: datasets.MNIST) -> Tensor | None:
         """Of all samples; None where they are the images."""
         if self.target == "ink":
             return raw.data.flatten(1).sum(1, keepdim=True) / (255 * raw.data[0].numel())
         return raw.targets if self.target == "label" else None
 
-    def _chosen(self, split: Split, count: int) -> Tensor:
+    def chosen(self, split: Split, count: int) -> Tensor:
+        """The numbers of the images of a split, of those in its file."""
         if split == "test":
             return torch.arange(count)
         order = torch.randperm(count, generator=torch.Generator().manual_seed(SPLIT_SEED))
         kept = order[self.val_size :] if split == "train" else order[: self.val_size]
         return kept.sort().values
+
+
+Stamps = tuple[tuple[int, int, int], ...]
+
+
+@lru_cache(maxsize=3)  # the server of a sweep's processes reads the splits once, and all its jobs share them
+def _held(
+    kind: type[Images], root: Path, val_size: int, target: Target, split: Split, stamps: Stamps
+) -> TensorDataset:
+    """A split as tensors, which nobody changes; `stamps` are those of the files that they are made of."""
+    source, raw = kind(str(root), val_size=val_size, target=target), _raw(kind, root, split != "test", stamps)
+    chosen, targets = source.chosen(split, len(raw)), source.targets(raw)
+    images = torch.empty(len(chosen), *kind.in_shape)
+    for part, at in zip(images.split(CACHED), chosen.split(CACHED), strict=True):
+        part.copy_(raw.data[at].unsqueeze(1)).div_(255).sub_(kind.mean).div_(kind.std)
+    return TensorDataset(images, images if targets is None else targets[chosen])
+
+
+@lru_cache(maxsize=1)  # training and validation images are of one file
+def _raw(kind: type[Images], root: Path, train: bool, stamps: Stamps) -> datasets.MNIST:
+    return kind.reader(str(root), train=train)
 
 
 class _WithTargets(Dataset[tuple[Tensor, Tensor]]):

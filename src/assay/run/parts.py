@@ -2,6 +2,7 @@
 
 import random
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +121,8 @@ def check_loggers(config: TrainConfig) -> None:
 
 def make_trainer(run: Run, **settings: Any) -> Trainer:
     """A Trainer without what Assay does itself: progress, model summary, checkpoints, sanity check."""
+    # on a machine of a cluster: Assay takes SLURM's processes as they are, and a run needs none
+    warnings.filterwarnings("ignore", "The `srun` command is available")
     return Trainer(
         accelerator=run.device.accelerator,
         precision=cast(Any, run.device.precision),

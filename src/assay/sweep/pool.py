@@ -28,6 +28,7 @@ from assay.sweep.plan import Plan
 from assay.sweep.worker import Task, in_process, run_job, validate
 
 PRELOAD = ["assay.sweep.preload"]
+DATA = "ASSAY_DATA_READ_AHEAD"  # the node of the data that the server of the processes is to read
 START_METHOD = "forkserver" if sys.platform.startswith("linux") else "spawn"
 COMPONENTS = ("data", "model", "task", "optimizer", "scheduler", "logger", "callbacks")
 
@@ -124,6 +125,12 @@ class Sweep:
 
     def say(self, text: str, style: str | None = None) -> None:
         self.console.print(text, style=style, markup=False, soft_wrap=True)
+
+
+def read_ahead(data: Mapping[str, Any]) -> None:
+    """Have the server read these data, if they are of ours, before its first process asks for them."""
+    if str(data["_target_"]).startswith("assay."):
+        os.environ[DATA] = json.dumps(data)
 
 
 def process(log: Path | None, function: Callable[..., None], *args: Any) -> BaseProcess:
