@@ -91,11 +91,17 @@ def test_an_error_on_a_terminal_breaks_between_words(
     assert capsys.readouterr().err == f"{text}\n"
 
 
+@pytest.mark.parametrize("by_library", [False, True])
 def test_ctrl_c_before_anything_says_so(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    by_library: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(*words: object) -> None:
-        raise KeyboardInterrupt
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            if by_library:  # as OmegaConf does in the midst of a change
+                raise UserError("conf/: 'NoneType' object has no attribute '_flags'") from None
+            raise
 
     monkeypatch.setattr("assay.config.load.load", interrupted)
     assert cli.train([]) == 130

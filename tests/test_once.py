@@ -27,6 +27,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         return counting
 
+    compose._chosen.cache_clear()  # pyright: ignore[reportPrivateUsage]
     monkeypatch.setattr(compose, "hydra_compose", count("hydra", compose.hydra_compose))
     monkeypatch.setattr(load, "compose", count("compose", load.compose))
     monkeypatch.setattr(load, "validate", count("validate", load.validate))

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from assay import CONF, imports, leave
 from assay.config.args import parsed
-from assay.errors import Interrupted, RunFailed, UserError, own_line, say
+from assay.errors import Interrupted, RunFailed, UserError, own_line, say, was_interrupted
 
 PACKAGE = Path(__file__).parent
 LIST = "runs"  # the word that lists them
@@ -53,7 +53,10 @@ def exit_code(command: Callable[[], None]) -> int:
         if not CONF.is_dir():
             raise UserError(f"{CONF} is missing: Assay runs from its checkout\n  there: pip install -e .")
         command()
-    except UserError as error:
+    except (UserError, KeyboardInterrupt) as error:
+        if was_interrupted(error):
+            say("stopped by SIGINT before anything began: nothing was written")
+            return 128 + signal.SIGINT
         say(str(error))
         return 2
     except PermissionError as error:
@@ -64,9 +67,6 @@ def exit_code(command: Callable[[], None]) -> int:
     except RunFailed as error:
         say(str(error))
         return 1
-    except KeyboardInterrupt:
-        say("stopped by SIGINT before anything began: nothing was written")
-        return 128 + signal.SIGINT
     except Interrupted as stop:
         say(str(stop))
         return 128 + stop.signum

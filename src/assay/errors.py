@@ -59,6 +59,13 @@ def own_line(error: BaseException) -> str | None:
     return None
 
 
+def was_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind it: in the midst of its work, a library may say something else then."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
+
+
 def say(text: str) -> None:
     """On standard error; a terminal breaks it between words, never in one, and goes on further in."""
     lines = text.splitlines()

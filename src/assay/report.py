@@ -10,10 +10,12 @@ import html
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
@@ -137,11 +139,15 @@ def svg(figures: Sequence[Figure]) -> str:
 
 def page(template: str, **values: Any) -> str:
     """An HTML page that opens offline, by a template under `src/assay`; all but `Markup` is escaped."""
+    return _templates().get_template(template).render(values)
+
+
+@cache
+def _templates() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     folder = FileSystemLoader(Path(__file__).parent)
-    templates = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    return templates.get_template(template).render(values)
+    return Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
 
 
 def _canvas(figures: Sequence[Figure], inches: tuple[float, float]) -> Canvas:

@@ -42,12 +42,15 @@ def test_twelve_digits_of_all_kinds(
     assert "00-drawn.png" in capsys.readouterr().out and result(folder)["status"] == "completed"
 
 
+@pytest.mark.parametrize("images", ["{0}/*.png", "{0}", "[{0}/a.png,{0}/b.png]"])
 def test_what_cannot_be_read_says_why_and_the_others_are_read(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, tmp_path: Path, images: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "a.png").write_text("no picture")
-    drawn(1).save(tmp_path / "b.png")
-    rows = predict(trained, tmp_path, f"{tmp_path}/*.png")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.png").write_text("no picture")
+    drawn(1).save(photos / "b.png")
+    rows = predict(trained, tmp_path, images.format(photos))
     assert [row["class"] for row in rows] == ["", "2"]
     assert "UnidentifiedImageError" in capsys.readouterr().out
 

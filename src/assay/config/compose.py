@@ -90,11 +90,23 @@ def composing() -> Generator[None]:
     """Hydra set up on `conf/`: what is composed inside the block shares the work."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         yield
-    _chosen.cache_clear()
+    _files.cache_clear()
     _groups.cache_clear()
 
 
 _groups = lru_cache(groups)
+
+
+@lru_cache
+def _files(folders: tuple[Path, ...]) -> tuple[object, ...]:
+    """What a composition depends on beside its words: equal as long as no file of `conf/` is another.
+
+    Folders of a person's own may hold many other files: they are read anew in each block of `composing`.
+    """
+    if folders != (CONF,):
+        return (object(),)
+    found = ((path, path.stat()) for path in sorted(CONF.rglob("*.yaml")))
+    return tuple((path, stat.st_size, stat.st_mtime_ns, stat.st_ino) for path, stat in found)
 
 
 @lru_cache(maxsize=1024)
@@ -130,7 +142,7 @@ def compose(
     choosing = [one for one in fit if _is_choice(one, known)]
     chosen = tuple(str(one.input_line) for one in choosing)
     try:
-        pickled, hydra = _chosen(config_name, chosen)
+        pickled, hydra = _chosen(config_name, chosen, _files(folders))
     except COMPOSITION as error:
         raise InvalidConfig([bad_file(error, chosen, folders)]) from None
     config: DictConfig = pickle.loads(pickled)
@@ -168,8 +180,10 @@ def _is_choice(override: Override, known: Sequence[str]) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _chosen(config_name: str, chosen: tuple[str, ...]) -> tuple[bytes, Mapping[str, Any]]:
-    """The config of the options alone, and the node `hydra`, unresolved.
+def _chosen(
+    config_name: str, chosen: tuple[str, ...], files: tuple[object, ...]
+) -> tuple[bytes, Mapping[str, Any]]:
+    """The config of the options alone, and the node `hydra`, unresolved; the same as long as the files are.
 
     Pickled, to be changed by each who asks: OmegaConf's own copy takes five times as long.
     """

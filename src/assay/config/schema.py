@@ -117,7 +117,9 @@ class TrainerConfig:
 
 @schema
 class PredictConfig:
-    images: Annotated[LocalPath | None, about("pictures to read: a file, a folder, or photos/*.png")]
+    images: Annotated[
+        LocalPath | tuple[LocalPath, ...] | None, about("pictures: files, folders, or photos/*.png")
+    ]
 
 
 @schema

@@ -45,8 +45,8 @@ def files_of(config: TrainConfig, source: Source, task: Task) -> list[Path]:
 
     Raises `UserError` where it means none, and for a model that does not tell classes of pictures apart.
     """
-    pattern = config.predict.images
-    if pattern is None:
+    wanted = config.predict.images
+    if not wanted:
         raise UserError("stages=[predict] needs pictures\n  for example 'predict.images=photos/*.png'")
     is_of_classes = source.num_classes is not None and task.out_shape(source) == (source.num_classes,)
     if not isinstance(source, PictureSource) or not is_of_classes:
@@ -54,7 +54,12 @@ def files_of(config: TrainConfig, source: Source, task: Task) -> list[Path]:
             f"stages=[predict] reads pictures into classes; this model was trained for "
             f"{type(task).__name__.lower()} of {source.name}"
         )
-    path = Path(pattern).expanduser()
+    patterns = (wanted,) if isinstance(wanted, str) else wanted
+    return [file for pattern in patterns for file in _matching(pattern)]
+
+
+def _matching(pattern: str) -> list[Path]:
+    path = Path(pattern)
     # `Path.glob` takes no absolute pattern
     found = path.iterdir() if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207
     files = sorted(one for one in found if one.is_file())

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from datetime import datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def provenance() -> dict[str, Any]:
     }
 
 
+@cache
 def versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in PACKAGES}
 

@@ -9,10 +9,11 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
+from functools import cache
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol, final
@@ -137,19 +138,39 @@ def process(log: Path | None, function: Callable[..., None], *args: Any) -> Base
     """Start a process of the pool; SIGINT and SIGTERM wait in it until the function unblocks them."""
     context: Any = multiprocessing.get_context(START_METHOD)
     context.set_forkserver_preload(PRELOAD)
-    started = context.Process(target=in_process, args=(log, this_process(), function, *args))
     resource_tracker.ensure_running()  # started later, it would unblock the signals too early
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
+    if START_METHOD == "forkserver":
+        _await_server()
+    started = context.Process(target=in_process, args=(log, this_process(), function, *args))
     try:
-        try:
+        with _signals_wait():
             started.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)  # one that came meanwhile may be raised here
     except BaseException:
         if started.pid is not None:
             kill(started)
         raise
     return started
+
+
+@cache
+def _await_server() -> None:
+    """Return when the server has imported all that it is to; until then a signal is answered at once."""
+    with _signals_wait():  # as they do in all that it forks
+        forkserver.ensure_running()
+    context: Any = multiprocessing.get_context(START_METHOD)
+    first = context.Process(target=int)
+    first.start()
+    first.join()
+
+
+@contextmanager
+def _signals_wait() -> Generator[None]:
+    """SIGINT and SIGTERM that come inside are raised at the end, and wait in processes started inside."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
 
 
 def kill(started: BaseProcess) -> None:
