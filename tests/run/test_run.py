@@ -233,6 +233,16 @@ def test_adam_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert sorted(built) == ["data", "model", "optimizer", "scheduler", "task"]
 
 
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (4, 3)])
+def test_one_core_is_left_to_the_rest_of_the_machine(
+    cores: int, threads: int, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assay.run.parts.usable_cores", lambda: cores)
+    words = ("device.threads=auto", "model.width=1024", "data.batch_size=512", "stages=[fit]")
+    folder = train(runs, *words, "trainer.max_steps=1", f"name=cores{cores}")
+    assert result(folder)["device"]["threads"] == threads
+
+
 def test_a_repetition_has_the_threads_of_the_original(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     overrides = [*SHORT, f"output_dir={runs}", "device.threads=auto", "data.batch_size=256"]
     original = run_new(config(*overrides), overrides, Console(), StopRequest(), threads=1)

@@ -94,8 +94,9 @@ def build_parts(
     callbacks = [_callback(node, f"callbacks.{name}", task) for name, node in nodes.items()]
     seen = forward(learner, data, typed=[key for key in shapes if config.model.get(key) is not None])
     if threads is None:
-        flop = source.batch_size * seen.flop
-        threads = choose_threads(config.device, flop, cores or usable_cores() // device.per_node)
+        # one core is left to all else: a thread that has to share its own keeps all others waiting
+        own = cores or max(1, (usable_cores() - 1) // device.per_node)
+        threads = choose_threads(config.device, source.batch_size * seen.flop, own)
     torch.set_num_threads(threads)
     seed_everything(config.seed + rank)  # whatever building drew; processes must not share dropout masks
     return Parts(data, learner, callbacks, threads, digest, seen.shapes)
