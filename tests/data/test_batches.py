@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from assay.data.batches import EpochPlan, Executions, Share, from_dataset, from_tensors
+from assay.data.batches import EpochPlan, Executions, Share, gather_dataset, gather_tensors
 from assay.data.random import RandomDataset
 
 
@@ -18,7 +18,7 @@ def executions_of(
     share: Share = Share(),  # noqa: B008 (frozen)
 ) -> Executions:
     features, labels = torch.arange(103).float().unsqueeze(1), torch.arange(103)
-    return Executions(from_tensors(features, labels), plan, share, lambda: (epoch, done))
+    return Executions(gather_tensors(features, labels), plan, share, lambda: (epoch, done))
 
 
 def seen(executions: Executions) -> list[list[int]]:
@@ -69,7 +69,7 @@ def test_processes_share_every_batch_and_weigh_their_part(world: int) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_dataset_goes_through_a_loader_in_the_planned_order(workers: int) -> None:
     dataset = RandomDataset(10)
-    gather = from_dataset(dataset, workers, 0, torch.device("cpu"), lambda x: x)
+    gather = gather_dataset(dataset, workers, 0, torch.device("cpu"), lambda x: x)
     executions = Executions(gather, plan(10, 4, 2), Share(), lambda: (0, 0))
     state = torch.get_rng_state()
     epochs = [[(features, labels) for call in executions for features, labels in call] for _ in range(2)]

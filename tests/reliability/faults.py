@@ -134,10 +134,10 @@ def slow_data(seconds: float) -> None:
 
     from assay.data import module
 
-    from_tensors = module.from_tensors
+    gather_tensors = module.gather_tensors
 
     def slow(*tensors: Any) -> Any:
-        gather = from_tensors(*tensors)
+        gather = gather_tensors(*tensors)
 
         def slowly(epoch: int, batches: Any) -> Any:
             for batch in gather(epoch, batches):
@@ -146,7 +146,7 @@ def slow_data(seconds: float) -> None:
 
         return slowly
 
-    module.from_tensors = slow
+    module.gather_tensors = slow
 
 
 def slow_save(seconds: float, marker: Path) -> None:

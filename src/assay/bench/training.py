@@ -6,6 +6,7 @@ for bit: a faster loop that trains something else proves nothing.
 """
 
 import dataclasses
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, TensorDataset
 
+from assay import BY_NVML
 from assay.bench.measure import Job, Rule
 from assay.bench.model import network
 from assay.bench.record import Measurement, Record, Task
@@ -150,6 +152,7 @@ def stock(config: TrainConfig) -> Callable[[], Fit]:
     def fit() -> Fit:
         module, batches = _StockModule(*_start(config)), _ShuffledBatches(train, config)
         began, screen = time.perf_counter(), StringIO()
+        os.environ[BY_NVML] = "1"  # as Lightning sets it, for all but those who import it as Assay does
         with tempfile.TemporaryDirectory() as folder, redirect_stdout(screen), redirect_stderr(screen):
             trainer = pl.Trainer(
                 accelerator="cpu",
@@ -160,6 +163,7 @@ def stock(config: TrainConfig) -> Callable[[], Fit]:
                 log_every_n_steps=min(50, len(batches)),  # 50 is the default, refused for shorter epochs
             )
             trainer.fit(module, batches, val)
+        del os.environ[BY_NVML]
         return Fit(module.epoch_s, time.perf_counter() - began, module.model.state_dict())
 
     return fit

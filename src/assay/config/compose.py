@@ -30,7 +30,7 @@ from assay.config.explain import (
     groups,
     reason,
     unfit,
-    unknown,
+    unknown_word,
     unreadable,
     value_at,
 )
@@ -200,14 +200,14 @@ def _set(config: DictConfig, override: Override, known: Sequence[str]) -> Proble
     there = OmegaConf.select(config, key, default=_set, throw_on_missing=False) is not _set
     try:
         if override.is_delete():
-            return _deleted(config, key) if there else unknown(override, config, known)
+            return _deleted(config, key) if there else unknown_word(override, config, known)
         value = override.value()
         if override.is_add() and there and not isinstance(value, (dict, list)):
             return Problem(key, f"{word}: {key} is there already", (f"leave the + out: {word.lstrip('+')}",))
         adds = override.is_add() or override.is_force_add()
         OmegaConf.update(config, key, value, merge=True, force_add=adds)
     except (ConfigAttributeError, ConfigKeyError):
-        return unknown(override, config, known)
+        return unknown_word(override, config, known)
     except OmegaConfBaseException as error:
         return Problem(key, f"{word}: {reason(error)}")
     return None

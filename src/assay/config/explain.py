@@ -1,4 +1,4 @@
-"""Why a word of the command line, or a YAML file, cannot be composed, said for a person; no torch here."""
+"""What is said of a word that cannot be composed (a misspelt key or option) or a YAML file; no torch here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -100,8 +100,8 @@ def unknown_key(key: str, value: Any, siblings: Sequence[str], known: Sequence[s
     return Problem(key, what, tuple(notes))
 
 
-def unknown(override: Override, config: DictConfig, known_groups: Sequence[str]) -> Problem:
-    """A key that the composed config does not have."""
+def unknown_word(override: Override, config: DictConfig, known_groups: Sequence[str]) -> Problem:
+    """A word such as `modle=cnn`, whose key the composed config does not have."""
     key, word = override.key_or_group, str(override.input_line)
     value = None if override.is_delete() else override.value()
     near = nearest(key, known_groups) if "." not in key else []

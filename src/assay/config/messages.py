@@ -1,4 +1,7 @@
-"""A problem in a config, said for a person: one to four lines, the key as typed, the nearest right name."""
+"""How a problem in a config is shown: one to four lines, types in words, the nearest right names, hints.
+
+What is wrong is said where it is found: `explain.py` (words), `validate.py` (values), `components.py` (classes).
+"""
 
 import re
 import types

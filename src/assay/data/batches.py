@@ -110,7 +110,7 @@ class Executions:
             yield Execution(batches, len(call), weight)
 
 
-def from_tensors(features: Tensor, labels: Tensor) -> Gather:
+def gather_tensors(features: Tensor, labels: Tensor) -> Gather:
     """Batches out of tensors in memory, on the device where they are."""
 
     def gather(epoch: int, batches: Sequence[Tensor]) -> Iterator[Batch]:
@@ -121,7 +121,7 @@ def from_tensors(features: Tensor, labels: Tensor) -> Gather:
     return gather
 
 
-def from_dataset(
+def gather_dataset(
     dataset: Dataset[Any],
     num_workers: int,
     seed: int,

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from assay.config.schema import TrainerConfig
-from assay.data.batches import EpochPlan, Executions, Share, TensorBatches, from_dataset, from_tensors
+from assay.data.batches import EpochPlan, Executions, Share, TensorBatches, gather_dataset, gather_tensors
 from assay.data.source import Source, Split
 from assay.errors import UserError
 
@@ -53,10 +53,10 @@ class DataModule(LightningDataModule):
     def train_dataloader(self) -> Executions:
         dataset, share = self.split("train"), self._share
         if isinstance(dataset, TensorDataset):
-            gather = from_tensors(*self._on_device(dataset))
+            gather = gather_tensors(*self._on_device(dataset))
         else:
             workers = self.source.num_workers
-            gather = from_dataset(dataset, workers, self.seed, self._device, self._convert)
+            gather = gather_dataset(dataset, workers, self.seed, self._device, self._convert)
         plan = EpochPlan(
             num_samples=self._size("train"),
             batch_size=self.source.batch_size,

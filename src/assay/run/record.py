@@ -1,4 +1,7 @@
-"""What `result.json` says of a run as it begins, after its fit, and at its end, whatever that is."""
+"""What `result.json` says of a run as it begins, after its fit, and at its end, whatever that is.
+
+What evaluation, test and export measure is put there by `run.py`.
+"""
 
 import logging
 import time

@@ -12,7 +12,8 @@ from assay.errors import UserError
 from assay.sweep.pool import DATA
 
 with imports():
-    importlib.import_module("assay.run.run")
+    for name in ("assay.run.run", "jinja2"):  # with Lightning; for the reports
+        importlib.import_module(name)
     import torch
 
     from assay.config.components import build
