@@ -1,6 +1,6 @@
 """How a problem in a config is shown: one to four lines, types in words, the nearest right names, hints.
 
-What is wrong is said where it is found: `explain.py` (words), `validate.py` (values), `components.py` (classes).
+What is wrong is said where it is found: `explain.py` (words), `validate.py` (values), `components.py`.
 """
 
 import re
