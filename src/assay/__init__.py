@@ -18,6 +18,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 # Lightning sets it, and then every step of Adam looks for NVML's library: where there is none, a tenth
 # of a millisecond, as long as the rest of the optimizer's work. Without it torch asks CUDA itself.
 BY_NVML = "PYTORCH_NVML_BASED_CUDA_CHECK"
+_by_nvml = os.environ.get(BY_NVML)  # as a person has set it
 _codes: list[int] = []  # with which this process is to end
 
 
@@ -26,18 +27,22 @@ def imports() -> Generator[None]:
     """Look for no garbage while torch and Lightning are imported, nor ever in what they have made.
 
     They are half a million objects, which all stay: to look through them takes a fifth of the import's time.
-    What Lightning sets for all that torch does later, see `BY_NVML`, is as it was before.
     """
-    is_first, by_nvml = "torch" not in sys.modules, os.environ.get(BY_NVML)
+    is_first = "torch" not in sys.modules
     gc.disable()
     try:
         yield
     finally:
         if is_first:
             gc.freeze()
-        if by_nvml is None:
-            os.environ.pop(BY_NVML, None)
         gc.enable()
+        as_set()
+
+
+def as_set() -> None:
+    """Take back what Lightning has set, see `BY_NVML`."""
+    if _by_nvml is None:
+        os.environ.pop(BY_NVML, None)
 
 
 def leave(code: int) -> NoReturn:

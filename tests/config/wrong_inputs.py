@@ -201,6 +201,8 @@ WRONG = (
     _frame("-m seed=0,1 sweep.metric=accuracy", "did you mean sweep.metric=val/accuracy?"),
     _mine("callbacks=nameless", "callbacks/nameless.yaml", "needs a name over it"),
     _mine("model=misspelt", "model/misspelt.yaml", "did you mean _target_ for target_?"),
+    _frame("-m ~data._target_ seed=1,2", "data needs a _target_"),
+    _frame("-m data.target=foo seed=1,2", "one of label, ink, image"),
     _frame("-m seed=1,1", "jobs 1 and 2 of 2 are the same: seed=1"),
     _frame("-m logger=csv,none seed=0", "the same: logger=csv and logger=none", "all but paths"),
     _frame("-m seed=choice(", "the value cannot be read"),

@@ -59,7 +59,7 @@ def test_a_picture_that_was_replaced_is_read_again(photos: Path) -> None:
     def pixels() -> Any:
         source = Folder(str(photos), image_size=8, val_share=0.01, test_share=0.02)
         source.prepare()
-        return source.held["train"]
+        return source.held["train"].pixels
 
     before = pixels()
     assert pixels() is before
@@ -101,6 +101,15 @@ def test_folders_of_splits_are_taken_as_they_are(tmp_path: Path) -> None:
     source = Folder(str(tmp_path))
     assert sizes(source) == [27, 3, 12]
     assert all("/test/" in file for file, _ in source.samples["test"])
+
+
+def test_a_dead_link_is_a_broken_picture(photos: Path) -> None:
+    (photos / "red" / "gone.png").symlink_to(photos / "nothing.png")
+    with pytest.raises(UserError, match="1 of 61 pictures cannot be read"):
+        Folder(str(photos)).prepare()
+    source = Folder(str(photos), skip_broken=True)
+    source.prepare()
+    assert "1 broken" in source.name
 
 
 @pytest.mark.parametrize("in_memory", [True, False])

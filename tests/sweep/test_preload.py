@@ -6,21 +6,28 @@ import sys
 from assay import PROJECT
 
 SERVER = """
-import json, os
-from assay.sweep.pool import DATA, read_ahead
-node = {"_target_": "assay.data.images.MNIST", "root": "nowhere", "download": False}
-read_ahead(node)
-from assay.sweep import preload  # which goes on without the data
-assert DATA not in os.environ
-preload.read_ahead(node | {"root": "data"})
-from assay.data.images import MNIST
-held = MNIST("data", batch_size=256)
-one, other = (held.dataset("train").tensors[0].data_ptr() for _ in range(2))
-print(one == other, len(held.dataset("val")))
+import os
+
+from assay.data import images
+from assay.sweep import preload
+node = {"_target_": "assay.data.images.MNIST", "root": "data"}
+preload.read_ahead({"data": node | {"target": "nothing"}})
+preload.read_ahead({"data": node | {"root": "nowhere", "download": False}})
+preload.read_ahead({"data": node, "model": {"_target_": "assay.models.mlp.MNISTClassifier", "widht": 1}})
+print(images._held.cache_info().misses)
+preload.read_ahead({"data": node})
+if os.fork() == 0:
+    source = images.MNIST("data", batch_size=256)
+    source.prepare()
+    print([len(source.dataset(split)) for split in ("train", "val", "test")])
+    print(images._held.cache_info().misses, images._raw.cache_info().misses, flush=True)
+    os._exit(0)
+os.wait()
 """
 
 
-def test_the_server_reads_the_data_for_all_jobs_and_goes_on_where_it_cannot() -> None:
+def test_the_server_reads_the_data_of_a_config_that_is_right_and_its_processes_read_nothing() -> None:
     command = [sys.executable, "-c", SERVER]
     said = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
-    assert (said.stdout, said.stderr) == ("True 5000\n", "")
+    assert said.stdout.splitlines() == ["0", "[55000, 5000, 10000]", "3 2"]
+    assert said.stderr == ""

@@ -10,7 +10,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from io import StringIO
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, TensorDataset
 
-from assay import BY_NVML
+from assay import BY_NVML, as_set
 from assay.bench.measure import Job, Rule
 from assay.bench.model import network
 from assay.bench.record import Measurement, Record, Task
@@ -152,8 +152,12 @@ def stock(config: TrainConfig) -> Callable[[], Fit]:
     def fit() -> Fit:
         module, batches = _StockModule(*_start(config)), _ShuffledBatches(train, config)
         began, screen = time.perf_counter(), StringIO()
-        os.environ[BY_NVML] = "1"  # as Lightning sets it, for all but those who import it as Assay does
-        with tempfile.TemporaryDirectory() as folder, redirect_stdout(screen), redirect_stderr(screen):
+        with ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            stack.enter_context(redirect_stdout(screen))
+            stack.enter_context(redirect_stderr(screen))
+            stack.callback(as_set)
+            os.environ[BY_NVML] = "1"  # as Lightning sets it, for all but those who import it as Assay does
             trainer = pl.Trainer(
                 accelerator="cpu",
                 max_epochs=config.trainer.max_epochs,
@@ -163,7 +167,6 @@ def stock(config: TrainConfig) -> Callable[[], Fit]:
                 log_every_n_steps=min(50, len(batches)),  # 50 is the default, refused for shorter epochs
             )
             trainer.fit(module, batches, val)
-        del os.environ[BY_NVML]
         return Fit(module.epoch_s, time.perf_counter() - began, module.model.state_dict())
 
     return fit

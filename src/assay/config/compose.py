@@ -89,9 +89,11 @@ class Composed:
 def composing() -> Generator[None]:
     """Hydra set up on `conf/`: what is composed inside the block shares the work."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        yield
-    _files.cache_clear()
-    _groups.cache_clear()
+        try:
+            yield
+        finally:
+            _files.cache_clear()
+            _groups.cache_clear()
 
 
 _groups = lru_cache(groups)
@@ -105,7 +107,7 @@ def _files(folders: tuple[Path, ...]) -> tuple[object, ...]:
     """
     if folders != (CONF,):
         return (object(),)
-    found = ((path, path.stat()) for path in sorted(CONF.rglob("*.yaml")))
+    found = ((path, path.lstat()) for path in sorted(CONF.rglob("*.yaml")))  # an editor's lock is a dead link
     return tuple((path, stat.st_size, stat.st_mtime_ns, stat.st_ino) for path, stat in found)
 
 

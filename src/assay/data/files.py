@@ -17,8 +17,14 @@ TIMEOUT = 60.0  # seconds without a byte
 
 
 def stamp(path: Path) -> tuple[int, int, int]:
-    """Size, time and place of a file: as long as they are the same, so is what was read of it."""
-    found = path.stat()
+    """Size, time and place of a file: as long as they are the same, so is what was read of it.
+
+    Zeros for what cannot be looked at: who reads it meets the reason.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0, 0
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 

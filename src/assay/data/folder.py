@@ -58,7 +58,7 @@ class Folder(PictureSource):
         self.num_workers = num_workers
         self.skip_broken = skip_broken
         self.samples: dict[Split, list[Sample]] = {}
-        self.held: dict[Split, NDArray[np.uint8]] = {}  # the pixels of each split, where they fit
+        self.held: dict[Split, Pictures] = {}  # of each split, where they fit
         self.scale = Scale(torch.full((channels, 1, 1), 127.5), torch.full((channels, 1, 1), 127.5))
 
     def prepare(self) -> str:
@@ -74,9 +74,9 @@ class Folder(PictureSource):
             broken += found.broken
             self.samples[split] = [samples[at] for at in found.at]
             if found.pixels is not None:
-                self.held[split] = found.pixels
+                self.held[split] = found
             if split == "train" and found.at:
-                self.scale = Scale.of(found.moments, self.in_shape[1] ** 2)
+                self.scale = _scale_of(found, self.in_shape[1] ** 2)
         if broken and not self.skip_broken:
             more = f", and {len(broken) - LISTED} more" if len(broken) > LISTED else ""
             raise UserError(
@@ -92,7 +92,7 @@ class Folder(PictureSource):
     def dataset(self, split: Split) -> Dataset[Any]:
         labels = torch.tensor([label for _, label in self.samples[split]])
         if split in self.held:
-            return TensorDataset(self.scale(self.held[split]), labels)
+            return TensorDataset(_scaled(self.held[split], self.scale), labels)
         return _Streamed([file for file, _ in self.samples[split]], labels, self)
 
     def picture(self, image: Image.Image) -> Tensor:
@@ -131,13 +131,13 @@ class Folder(PictureSource):
         digest = hashlib.sha256()
         paths = sorted(Path(file) for file, _ in samples)
         for path in paths:
-            digest.update(f"{path.relative_to(self.root)} {path.stat().st_size}\n".encode())
+            digest.update(f"{path.relative_to(self.root)} {stamp(path)[0]}\n".encode())
         for path in paths[:: max(1, len(paths) // HASHED)]:
-            digest.update(path.read_bytes())
+            digest.update(path.read_bytes() if path.exists() else b"")
         return digest.hexdigest()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one that was read is known by itself
 class Pictures:
     """What was read of some files."""
 
@@ -174,22 +174,30 @@ def _read_all(
 LAYOUT = "it needs a folder for each class, with pictures in it: <root>/cat/1.png, <root>/dog/1.png"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scale:
     """Pixels (..., channels, height, width) to the numbers that are trained on."""
 
     mean: Tensor  # (channels, 1, 1)
     deviation: Tensor
 
-    @classmethod
-    def of(cls, moments: NDArray[np.int64], pixels: int) -> "Scale":
-        """From the sums of each picture, (pictures, 2, channels): whole numbers, in whatever order."""
-        mean, mean_square = moments.sum(0) / (len(moments) * pixels)
-        deviation = np.sqrt(np.maximum(mean_square - mean**2, 1.0))  # of one colour alone it would be 0
-        return cls(*(torch.from_numpy(one).float()[:, None, None] for one in (mean, deviation)))
-
     def __call__(self, pixels: NDArray[np.uint8]) -> Tensor:
         return torch.from_numpy(pixels).float().sub_(self.mean).div_(self.deviation)
+
+
+@lru_cache(maxsize=1)
+def _scale_of(pictures: Pictures, pixels: int) -> Scale:
+    """From the sums of each picture of so many pixels: whole numbers, in whatever order."""
+    mean, mean_square = pictures.moments.sum(0) / (len(pictures.at) * pixels)
+    deviation = np.sqrt(np.maximum(mean_square - mean**2, 1.0))  # of one colour alone it would be 0
+    return Scale(*(torch.from_numpy(one).float()[:, None, None] for one in (mean, deviation)))
+
+
+@lru_cache(maxsize=3)
+def _scaled(pictures: Pictures, scale: Scale) -> Tensor:
+    """The numbers of all pictures, which nobody changes."""
+    assert pictures.pixels is not None
+    return scale(pictures.pixels)
 
 
 class _Streamed(Dataset[tuple[Tensor, Tensor]]):

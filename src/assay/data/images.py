@@ -31,8 +31,12 @@ Target = Annotated[
 ]
 
 
+@lru_cache
 def fits_in_memory(wanted: bool | str, needed: int) -> bool:
-    """Whether data of so many bytes are held: as wanted, or if they take less than half of what is free."""
+    """Whether data of so many bytes are held: as wanted, or if they take less than half of what is free.
+
+    Found out once: a job of a sweep must not ask again beside the data that are held for it already.
+    """
     if isinstance(wanted, bool):
         return wanted
     return needed < psutil.virtual_memory().available / 2
@@ -64,7 +68,7 @@ class Images(PictureSource):
         self.download = download
         self.in_memory = in_memory
         self.num_workers = num_workers
-        self.target = target
+        self.target: Target = target
         self.num_classes = 10 if target == "label" else None
         self.target_shape = {"label": (), "ink": (1,), "image": self.in_shape}[target]
 
@@ -95,48 +99,54 @@ class Images(PictureSource):
         if not fits_in_memory(self.in_memory, 70_000 * 28 * 28 * 4):
             scale = transforms.Compose([transforms.ToTensor(), transforms.Normalize(self.mean, self.std)])
             raw = self.reader(str(self.root), train=split != "test", transform=scale)
-            return Subset(_WithTargets(raw, self.targets(raw)), self.chosen(split, len(raw)).tolist())
+            images, chosen = _WithTargets(raw, _targets(raw, self.target)), _chosen(split, self.val_size)
+            return Subset(images, chosen.tolist())
         stamps = tuple(files.stamp(self._folder / name) for name in self.checksums)
-        return _held(type(self), self.root.absolute(), self.val_size, self.target, split, stamps)
+        where = self.reader, self.root.absolute(), stamps
+        return _held(where, (self.mean, self.std), self.val_size, self.target, split)
 
     def picture(self, image: Image.Image) -> Tensor:
         pixels = torch.from_numpy(centred(image, self.longer_side)).float()[None]
         return pixels.div_(255).sub_(self.mean).div_(self.std)
 
-    def targets(self, raw: datasets.MNIST) -> Tensor | None:
-        """Of all samples; None where they are the images."""
-        if self.target == "ink":
-            return raw.data.flatten(1).sum(1, keepdim=True) / (255 * raw.data[0].numel())
-        return raw.targets if self.target == "label" else None
 
-    def chosen(self, split: Split, count: int) -> Tensor:
-        """The numbers of the images of a split, of those in its file."""
-        if split == "test":
-            return torch.arange(count)
-        order = torch.randperm(count, generator=torch.Generator().manual_seed(SPLIT_SEED))
-        kept = order[self.val_size :] if split == "train" else order[: self.val_size]
-        return kept.sort().values
+def _chosen(split: Split, val_size: int) -> Tensor:
+    """The places in its file of a split's images."""
+    if split == "test":
+        return torch.arange(10_000)
+    order = torch.randperm(60_000, generator=torch.Generator().manual_seed(SPLIT_SEED))
+    kept = order[val_size:] if split == "train" else order[:val_size]
+    return kept.sort().values
 
 
-Stamps = tuple[tuple[int, int, int], ...]
+def _targets(raw: datasets.MNIST, target: Target) -> Tensor | None:
+    """Of all samples; None where they are the images."""
+    if target == "ink":
+        return raw.data.flatten(1).sum(1, keepdim=True) / (255 * raw.data[0].numel())
+    return raw.targets if target == "label" else None
+
+
+# a class of torchvision's, its root, and the stamps of its files
+Where = tuple[type[datasets.MNIST], Path, tuple[tuple[int, int, int], ...]]
 
 
 @lru_cache(maxsize=3)  # the server of a sweep's processes reads the splits once, and all its jobs share them
 def _held(
-    kind: type[Images], root: Path, val_size: int, target: Target, split: Split, stamps: Stamps
+    where: Where, scale: tuple[float, float], val_size: int, target: Target, split: Split
 ) -> TensorDataset:
-    """A split as tensors, which nobody changes; `stamps` are those of the files that they are made of."""
-    source, raw = kind(str(root), val_size=val_size, target=target), _raw(kind, root, split != "test", stamps)
-    chosen, targets = source.chosen(split, len(raw)), source.targets(raw)
-    images = torch.empty(len(chosen), *kind.in_shape)
+    """A split as tensors, which nobody changes."""
+    raw, (mean, std) = _raw(where, split != "test"), scale
+    chosen, targets = _chosen(split, val_size), _targets(raw, target)
+    images = torch.empty(len(chosen), *Images.in_shape)
     for part, at in zip(images.split(CACHED), chosen.split(CACHED), strict=True):
-        part.copy_(raw.data[at].unsqueeze(1)).div_(255).sub_(kind.mean).div_(kind.std)
+        part.copy_(raw.data[at].unsqueeze(1)).div_(255).sub_(mean).div_(std)
     return TensorDataset(images, images if targets is None else targets[chosen])
 
 
 @lru_cache(maxsize=1)  # training and validation images are of one file
-def _raw(kind: type[Images], root: Path, train: bool, stamps: Stamps) -> datasets.MNIST:
-    return kind.reader(str(root), train=train)
+def _raw(where: Where, train: bool) -> datasets.MNIST:
+    reader, root, _ = where
+    return reader(str(root), train=train)
 
 
 class _WithTargets(Dataset[tuple[Tensor, Tensor]]):

@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
+from assay import imports
 from assay.config.messages import show
 from assay.config.redact import redact
 from assay.config.saved import differences, read_config, saved_config
@@ -128,9 +129,10 @@ def reproduce(folder: str) -> None:
     config = replace(saved_config(original.path), resume=None, name="reproduced")
     rows_of(original.path)  # one that cannot be read is refused before anything is run
 
-    from assay.run.device import resolve  # torch takes seconds; `diff` does without
-    from assay.run.run import run_new
-    from assay.run.signals import stop_requests
+    with imports():
+        from assay.run.device import resolve  # torch takes seconds; `diff` does without
+        from assay.run.run import run_new
+        from assay.run.signals import stop_requests
 
     before = original.result.get("device") or {}
     device = resolve(config.device)

@@ -55,7 +55,7 @@ def files_of(config: TrainConfig, source: Source, task: Task) -> list[Path]:
             f"{type(task).__name__.lower()} of {source.name}"
         )
     patterns = (wanted,) if isinstance(wanted, str) else wanted
-    return [file for pattern in patterns for file in _matching(pattern)]
+    return list(dict.fromkeys(file for pattern in patterns for file in _matching(pattern)))
 
 
 def _matching(pattern: str) -> list[Path]:
@@ -98,7 +98,7 @@ def predict(run: Run) -> list[Prediction]:
     broken = [one for one in predictions if one.problem]
     if len(broken) == len(predictions):
         raise UserError(
-            f"predict.images={run.config.predict.images}: none of {len(broken)} files can be read\n"
+            f"predict.images: none of {len(broken)} files can be read\n"
             f"  {broken[0].file}: {broken[0].problem}"
         )
     return predictions

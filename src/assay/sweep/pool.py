@@ -20,7 +20,11 @@ from typing import Any, Protocol, final
 
 from rich.console import Console
 
+from assay.config.components import LIBRARIES, component_keys
+from assay.config.explain import value_at
 from assay.config.messages import Problem
+from assay.config.saved import as_plain
+from assay.config.schema import TrainConfig
 from assay.errors import RunFailed, UserError
 from assay.run.process import this_process, usable_cores
 from assay.run.signals import STOP, StopRequest
@@ -29,7 +33,8 @@ from assay.sweep.plan import Plan
 from assay.sweep.worker import Task, in_process, run_job, validate
 
 PRELOAD = ["assay.sweep.preload"]
-DATA = "ASSAY_DATA_READ_AHEAD"  # the node of the data that the server of the processes is to read
+OURS = ("assay.", *LIBRARIES)
+NODES = "ASSAY_COMPONENTS"  # tells the server of the processes what components a job has
 START_METHOD = "forkserver" if sys.platform.startswith("linux") else "spawn"
 COMPONENTS = ("data", "model", "task", "optimizer", "scheduler", "logger", "callbacks")
 
@@ -128,16 +133,33 @@ class Sweep:
         self.console.print(text, style=style, markup=False, soft_wrap=True)
 
 
-def read_ahead(data: Mapping[str, Any]) -> None:
-    """Have the server read these data, if they are of ours, before its first process asks for them."""
-    if str(data["_target_"]).startswith("assay."):
-        os.environ[DATA] = json.dumps(data)
+def start_server(config: TrainConfig) -> None:
+    """Start what the processes are forked from; it reads the data of a job, which all jobs then share.
+
+    Code of a person's own is not run in it: it might be changed while the sweep goes on.
+    """
+    if START_METHOD != "forkserver":
+        return
+    plain = as_plain(config)
+    nodes = {key: value_at(plain, key) for key in component_keys(plain)}
+    os.environ[NODES] = json.dumps({key: node for key, node in nodes.items() if node and _is_ours(node)})
+    try:
+        _await_server()
+    finally:
+        del os.environ[NODES]
+
+
+def _is_ours(node: Any) -> bool:
+    """Whether it names no code of a person's own."""
+    if isinstance(node, Mapping):
+        target: Any = node.get("_target_", OURS[0])
+        return str(target).startswith(OURS) and all(map(_is_ours, node.values()))
+    return all(map(_is_ours, node)) if isinstance(node, list) else True
 
 
 def process(log: Path | None, function: Callable[..., None], *args: Any) -> BaseProcess:
     """Start a process of the pool; SIGINT and SIGTERM wait in it until the function unblocks them."""
     context: Any = multiprocessing.get_context(START_METHOD)
-    context.set_forkserver_preload(PRELOAD)
     resource_tracker.ensure_running()  # started later, it would unblock the signals too early
     if START_METHOD == "forkserver":
         _await_server()
@@ -154,10 +176,12 @@ def process(log: Path | None, function: Callable[..., None], *args: Any) -> Base
 
 @cache
 def _await_server() -> None:
-    """Return when the server has imported all that it is to; until then a signal is answered at once."""
+    """Return when the server has imported and read all that it is to; a signal is answered meanwhile."""
+    context: Any = multiprocessing.get_context(START_METHOD)
+    context.set_forkserver_preload(PRELOAD)
+    resource_tracker.ensure_running()
     with _signals_wait():  # as they do in all that it forks
         forkserver.ensure_running()
-    context: Any = multiprocessing.get_context(START_METHOD)
     first = context.Process(target=int)
     first.start()
     first.join()

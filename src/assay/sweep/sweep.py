@@ -23,7 +23,7 @@ from assay.sweep.console import View, conclude, introduce, list_jobs, show
 from assay.sweep.job import Direction, Entry, Job, SweepFolder, command_typed
 from assay.sweep.leaderboard import Leaderboard, entries_of, leaderboard
 from assay.sweep.plan import Plan, plan, ranking, refuse_any
-from assay.sweep.pool import Grid, Source, Sweep, process, read_ahead, validated
+from assay.sweep.pool import Grid, Source, Sweep, process, start_here, start_server, validated
 from assay.sweep.report import files, page
 from assay.sweep.supervisor import Supervisor
 from assay.terminal import screen, waiting
@@ -52,10 +52,9 @@ def sweep(overrides: Sequence[str], find: Find) -> None:
         directions = manifest.by.directions if manifest else {}
         if config.dry_run or is_new or not is_done:
             with waiting("checking the jobs: torch and Lightning take some seconds", spinning=False):
-                needs_data = not (engine.elsewhere or config.dry_run)
-                if needs_data:
-                    read_ahead(wanted.jobs[0].config.data)
-                problems, directions = validated(wanted.jobs, needs_data)
+                if engine.start is start_here and not config.dry_run:
+                    start_server(wanted.jobs[0].config)
+                problems, directions = validated(wanted.jobs, not (engine.elsewhere or config.dry_run))
             searched = wanted.space.axes if wanted.space else None
             refuse_any(problems, [job.overrides for job in wanted.jobs], searched)
         by = ranking(wanted.jobs[0].config, directions, manifest.by if manifest else None)
