@@ -46,7 +46,7 @@ def test_official_split(mnist: MNIST) -> None:
 
 
 def test_training_and_validation_images_never_mix() -> None:
-    train, val = _chosen("train", 5_000), _chosen("val", 5_000)
+    train, val = _chosen("train", 5_000, 60_000), _chosen("val", 5_000, 60_000)
     assert sorted(torch.cat([train, val]).tolist()) == list(range(60_000))
 
 

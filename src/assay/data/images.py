@@ -99,8 +99,8 @@ class Images(PictureSource):
         if not fits_in_memory(self.in_memory, 70_000 * 28 * 28 * 4):
             scale = transforms.Compose([transforms.ToTensor(), transforms.Normalize(self.mean, self.std)])
             raw = self.reader(str(self.root), train=split != "test", transform=scale)
-            images, chosen = _WithTargets(raw, _targets(raw, self.target)), _chosen(split, self.val_size)
-            return Subset(images, chosen.tolist())
+            chosen = _chosen(split, self.val_size, len(raw))
+            return Subset(_WithTargets(raw, _targets(raw, self.target)), chosen.tolist())
         stamps = tuple(files.stamp(self._folder / name) for name in self.checksums)
         where = self.reader, self.root.absolute(), stamps
         return _held(where, (self.mean, self.std), self.val_size, self.target, split)
@@ -110,11 +110,11 @@ class Images(PictureSource):
         return pixels.div_(255).sub_(self.mean).div_(self.std)
 
 
-def _chosen(split: Split, val_size: int) -> Tensor:
-    """The places in its file of a split's images."""
+def _chosen(split: Split, val_size: int, count: int) -> Tensor:
+    """The places of a split's images among the so many of its file."""
     if split == "test":
-        return torch.arange(10_000)
-    order = torch.randperm(60_000, generator=torch.Generator().manual_seed(SPLIT_SEED))
+        return torch.arange(count)
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(SPLIT_SEED))
     kept = order[val_size:] if split == "train" else order[:val_size]
     return kept.sort().values
 
@@ -136,7 +136,7 @@ def _held(
 ) -> TensorDataset:
     """A split as tensors, which nobody changes."""
     raw, (mean, std) = _raw(where, split != "test"), scale
-    chosen, targets = _chosen(split, val_size), _targets(raw, target)
+    chosen, targets = _chosen(split, val_size, len(raw)), _targets(raw, target)
     images = torch.empty(len(chosen), *Images.in_shape)
     for part, at in zip(images.split(CACHED), chosen.split(CACHED), strict=True):
         part.copy_(raw.data[at].unsqueeze(1)).div_(255).sub_(mean).div_(std)
