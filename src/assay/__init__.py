@@ -36,11 +36,11 @@ def imports() -> Generator[None]:
         if is_first:
             gc.freeze()
         gc.enable()
-        as_set()
+        restore_nvml()
 
 
-def as_set() -> None:
-    """Take back what Lightning has set, see `BY_NVML`."""
+def restore_nvml() -> None:
+    """Take back what Lightning has set in `BY_NVML`, not what a person has."""
     if _by_nvml is None:
         os.environ.pop(BY_NVML, None)
 

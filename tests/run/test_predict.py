@@ -60,7 +60,8 @@ def test_nothing_that_can_be_read_is_the_users_fault(
 ) -> None:
     (tmp_path / "a.png").write_text("no picture")
     assert predict(trained, tmp_path, f"{tmp_path}/a.png", code=2)[0]["class"] == ""
-    assert "none of 1 files can be read" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "predict.images=/" in said and "none of 1 files can be read" in said
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, TensorDataset
 
-from assay import BY_NVML, as_set
+from assay import BY_NVML, restore_nvml
 from assay.bench.measure import Job, Rule
 from assay.bench.model import network
 from assay.bench.record import Measurement, Record, Task
@@ -156,7 +156,7 @@ def stock(config: TrainConfig) -> Callable[[], Fit]:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             stack.enter_context(redirect_stdout(screen))
             stack.enter_context(redirect_stderr(screen))
-            stack.callback(as_set)
+            stack.callback(restore_nvml)
             os.environ[BY_NVML] = "1"  # as Lightning sets it, for all but those who import it as Assay does
             trainer = pl.Trainer(
                 accelerator="cpu",

@@ -21,7 +21,7 @@ from rich.console import Console
 from torch.distributed.rendezvous import rendezvous
 from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
-from assay import as_set, leave
+from assay import leave, restore_nvml
 from assay.config.redact import redact
 from assay.config.saved import as_plain, config_id
 from assay.config.schema import TrainConfig
@@ -195,7 +195,7 @@ def _spawned(rank: int, job: FitJob, port: int, outcomes: Any) -> None:
     count = str(job.device.count)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0", "WORLD_SIZE": count}
     os.environ |= {"LOCAL_WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    as_set()  # Lightning was imported before anything of ours ran
+    restore_nvml()  # Lightning was imported before anything of ours ran
     try:
         with stop_requests() as request:
             # a terminal's Ctrl-C reaches all: the parent passes it on

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from assay.config import messages
 from assay.config.schema import TrainConfig
 from assay.data.pictures import BROKEN, read
 from assay.data.source import PictureSource, Source
@@ -97,8 +98,9 @@ def predict(run: Run) -> list[Prediction]:
     _draw(run, predictions, names)
     broken = [one for one in predictions if one.problem]
     if len(broken) == len(predictions):
+        wanted = messages.show(run.config.predict.images)
         raise UserError(
-            f"predict.images: none of {len(broken)} files can be read\n"
+            f"predict.images={wanted}: none of {len(broken)} files can be read\n"
             f"  {broken[0].file}: {broken[0].problem}"
         )
     return predictions
