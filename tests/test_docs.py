@@ -4,7 +4,6 @@ import csv
 import os
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from assay import PROJECT, cli
+from tests.processes import start
 from tests.runs import SHORT, result, train
 
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
@@ -158,18 +158,9 @@ def test_the_docs_own_code_trains_and_what_it_logs_is_in_the_record(tmp_path: Pa
 
 def test_the_docs_own_code_is_found_by_the_workers_of_a_sweep(tmp_path: Path) -> None:
     words = own_files(PROJECT / "docs" / "extend.md", tmp_path)
-    command = [
-        sys.executable,
-        str(PROJECT / "train.py"),
-        "-m",
-        *words,
-        *EVERYTHING.split(),
-        "model.width=8,16",
-        "sweep.metric=weight_norm",
-    ]
-    python_path = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    ended = subprocess.run(command, capture_output=True, text=True, env=python_path, timeout=200)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    words += [*EVERYTHING.split(), "model.width=8,16", "sweep.metric=weight_norm"]
+    ended = start("train", tmp_path, "-m", *words, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert ended.wait() == 0, ended.text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

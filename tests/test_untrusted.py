@@ -1,14 +1,12 @@
 """Checkpoints from strangers, all refused: a pickle that runs code, an `_instantiator`, an address."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from assay import PROJECT
+from tests.processes import start
 
 
 class Malicious:
@@ -44,9 +42,7 @@ def address(path: Path) -> str:
 def test_it_is_refused_and_nothing_runs(make: Any, tmp_path: Path) -> None:
     ckpt = make(tmp_path / "evil.ckpt")
     words = ["stages=[test]", "data=random", "device=cpu", f'ckpt="{ckpt}"']
-    done = subprocess.run(
-        [sys.executable, str(PROJECT / "train.py"), *words], capture_output=True, text=True, cwd=tmp_path
-    )
+    done = start("train", tmp_path, *words).completed()
     assert done.returncode == 2, done.stderr
     assert "ckpt" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "pwned").exists()

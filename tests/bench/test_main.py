@@ -4,8 +4,7 @@ import json
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from assay.config.load import load as load_config
 from assay.errors import RunFailed, UserError
 from assay.report import Report
 from tests.bench.test_views import timed
+from tests.processes import start, wait_for
 
 SMALL = (
     "devices=[cpu]",
@@ -84,7 +84,9 @@ def test_what_is_written_is_read_back_to_the_same_raw_times_and_drawn_again(
 
 
 def test_several_processes_share_the_time_and_their_times_are_kept_apart(tmp_path: Path) -> None:
-    run(*SMALL, "sizes=[16]", "seconds=4", "processes=2", f"output_dir={tmp_path}")
+    words = (*SMALL, "sizes=[16]", "seconds=4", "processes=2", f"output_dir={tmp_path}")
+    process = start("bench", tmp_path, *words)
+    assert process.wait() == 0, process.text
     _, found = result(tmp_path)
     for row in found["measurements"]:
         assert len(row["per_process"]) == 2 and sum(row["per_process"]) == len(row["wall_s"])
@@ -106,12 +108,6 @@ def test_a_refused_result_or_a_failed_claim_is_exit_code_1() -> None:
         raise_failures(Record([good]), Report(failures=("gradcheck failed",)))
 
 
-def until(true: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    while not true():
-        assert process.poll() is None, process.stderr and process.stderr.read()
-        time.sleep(0.05)
-
-
 def rounds(output_dir: Path) -> int:
     """How many times every row on disk has at least; 0 where there is no record."""
     paths = list(output_dir.glob("bench/*/result.json"))
@@ -121,7 +117,10 @@ def rounds(output_dir: Path) -> int:
 
 INTERRUPTED = {
     "matmul": (["sizes=[16,64,9000]", "dtypes=[float32]"], signal.SIGINT),
-    "training": (["bench=training", "optimizers=[sgd]", "arms=[bare,assay]", "repeats=50"], signal.SIGINT),
+    "training": (
+        ["bench=training", "optimizers=[sgd]", "arms=[bare,assay]", "batch_sizes=[4096]", "repeats=500"],
+        signal.SIGINT,
+    ),
     "several processes": (["sizes=[64]", "dtypes=[float32]", "processes=2"], signal.SIGTERM),
 }
 
@@ -130,19 +129,16 @@ INTERRUPTED = {
 def test_what_is_measured_is_kept_and_shown_at_ctrl_c(name: str, tmp_path: Path) -> None:
     overrides, number = INTERRUPTED[name]
     words: Sequence[str] = [*overrides, "seconds=1000", "threads=1", f"output_dir={tmp_path}"]
-    process = subprocess.Popen(
-        [sys.executable, "bench.py", *words], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    until(lambda: rounds(tmp_path) >= 2, process)
+    process = start("bench", PROJECT, *words)
+    wait_for(lambda: rounds(tmp_path) >= 2 or process.poll() is not None)
     process.send_signal(number)
-    shown, errors = process.communicate(timeout=100)
-    assert process.returncode == 128 + number, errors
-    assert b"Traceback" not in errors
+    assert process.wait(timeout=100) == 128 + number, process.text
+    assert "Traceback" not in process.text
     path, found = result(tmp_path)
     assert found["status"] == "interrupted"
     assert any(row["status"] == "ok" and len(row["wall_s"]) >= 2 for row in found["measurements"])
     assert "| notes |" in (path / "table.md").read_text() or "| all rows" in (path / "table.md").read_text()
-    assert f"interrupted: {path}" in shown.decode()
+    assert f"interrupted: {path}" in process.text
 
 
 def test_a_bug_in_a_picture_loses_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

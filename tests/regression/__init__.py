@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from tests.reliability.harness import ROOT, Zygote
+from assay import PROJECT
+from tests.processes import Zygote
 
 # three epochs of ten steps: 3 features, 2 classes
 TINY = (
@@ -136,7 +137,7 @@ def python_path(folder: Path) -> dict[str, str]:
 
 
 def script(name: str, *words: str) -> list[str]:
-    return [sys.executable, str(ROOT / f"{name}.py"), *words]
+    return [sys.executable, str(PROJECT / f"{name}.py"), *words]
 
 
 def config(folder: Path) -> dict[str, Any]:

@@ -1,16 +1,9 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.processes import Zygote
 from tests.regression import STOP, Shell
-from tests.reliability.harness import Zygote, zygote_in
-
-
-@pytest.fixture(scope="session")
-def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
-    with zygote_in(tmp_path_factory.mktemp("zygote")) as zygote:
-        yield zygote
 
 
 @pytest.fixture

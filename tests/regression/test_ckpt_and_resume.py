@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.processes import wait_for
 from tests.regression import EPOCH, TINY, Done, Shell, config, contents
-from tests.reliability.harness import wait_for
 from tests.runs import checkpoint, result, rows, same_tensors
 
 
@@ -141,8 +141,8 @@ def test_a_run_that_is_moved_while_it_goes_on_does_not_come_back_at_its_old_plac
     )
     wait_for(lambda: Path(f"/proc/{child.pid}/stat").read_text().split()[2] == "T")
     run.rename(moved)
-    child.signal(signal.SIGCONT)
-    done = Done(shell.zygote.wait(child), child.text)
+    child.send_signal(signal.SIGCONT)
+    done = Done(child.wait(), child.text)
     assert not run.exists() and not done.untrue(), done.screen
     done = shell.train(f"resume={moved}")
     assert done.code == 0 and result(moved)["status"] == "completed", done.screen

@@ -8,7 +8,6 @@ was asked for.
 import json
 import random
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +16,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.regression import EPOCH, Done, Shell, contents, own_model, python_path, script
+from tests.processes import start
+from tests.regression import EPOCH, Done, Shell, contents, own_model, python_path
 from tests.runs import result
 
 VIEWS = ("figures", "events.out.tfevents", "report.html", "tensorboard")  # nothing reads them back
@@ -189,11 +189,8 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     own = own_model(folder / "own", BROKEN)
     words = ("device=cpu", "device.threads=1", "data=random", "trainer.max_epochs=1", "sweep.name=mine")
     model = ("~model.width", "model._target_=assay.models.mine.Net", "+model.broken=false,true")
-    command = script("train", "-m", *words, *model)
-    ended = subprocess.run(
-        command, capture_output=True, text=True, cwd=folder, env=python_path(own), timeout=200
-    )
-    assert ended.returncode == 1, ended.stdout + ended.stderr
+    ended = start("train", folder, "-m", *words, *model, env=python_path(own))
+    assert ended.wait() == 1, ended.text
     return folder / "outputs" / "sweeps" / "mine"
 
 

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,8 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.regression import Done, Shell, contents, script
+from tests.processes import start
+from tests.regression import Done, Shell, contents
 
 HOSTILE = Path(__file__).with_name("hostile.yaml").read_text()
 NAMES = list(yaml.safe_load(HOSTILE))
@@ -115,9 +115,8 @@ def test_a_run_folder_of_a_stranger_is_refused(
 
 @pytest.mark.parametrize("name", ["callback-create", "handler-empties", "launcher-create", "model-target"])
 def test_a_whole_process_refuses_it_too(canary: Path, name: str) -> None:
-    words = script("train", *experiment(name, canary))
     env = {**os.environ, **environment(canary)}
-    ended = subprocess.run(words, capture_output=True, text=True, cwd=canary.parent, env=env)
-    check(Done(ended.returncode, ended.stdout + ended.stderr), canary)
+    ended = start("train", canary.parent, *experiment(name, canary), env=env)
+    check(Done(ended.wait(), ended.text), canary)
     shutil.rmtree(canary.with_name("conf"))
     assert sorted(path.name for path in canary.parent.iterdir()) == ["canary", "trap"]

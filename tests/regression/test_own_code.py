@@ -1,13 +1,13 @@
 """A bug in a person's own model: `failed`, exit 1, the traceback in the log, their line on the screen."""
 
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.regression import Done, Shell, own_model, python_path, script
+from tests.processes import start
+from tests.regression import Done, Shell, own_model, python_path
 from tests.runs import result
 
 WORDS = ("device=cpu", "device.threads=1", "trainer.max_steps=3", "~model.width")
@@ -73,8 +73,8 @@ def test_a_bug_in_a_model_of_ones_own_is_shown_by_its_line(shell: Shell, bug: Bu
 def test_a_whole_process_shows_the_same(tmp_path: Path) -> None:
     bug = BUGS[1]
     own = own_model(tmp_path / "own", bug.source)
-    words = script("train", *WORDS, OWN, f"output_dir={tmp_path / 'outputs'}")
-    ended = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=python_path(own))
+    words = (*WORDS, OWN, f"output_dir={tmp_path / 'outputs'}")
+    ended = start("train", tmp_path, *words, env=python_path(own)).completed()
     check(bug, Done(ended.returncode, ended.stderr), tmp_path / "outputs")
 
 

@@ -1,15 +1,9 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.reliability.harness import WORDS, Zygote, only_run, zygote_in
-
-
-@pytest.fixture(scope="session")
-def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
-    with zygote_in(tmp_path_factory.mktemp("zygote")) as zygote:
-        yield zygote
+from tests.processes import Zygote
+from tests.reliability.harness import WORDS, only_run
 
 
 @pytest.fixture(scope="session")

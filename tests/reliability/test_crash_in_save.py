@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from assay.training.checkpoint import load_verified, previous
-from tests.reliability.harness import KILLED, Zygote, strays
+from tests.processes import KILLED, Zygote
+from tests.reliability.harness import strays
 from tests.reliability.saves import CLEAN, SAID, WELL, save
 
 

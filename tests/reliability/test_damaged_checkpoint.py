@@ -10,7 +10,8 @@ import torch
 
 from assay.errors import UserError
 from assay.training.checkpoint import load_checkpoint, load_verified, previous
-from tests.reliability.harness import WORDS, Zygote, only_run
+from tests.processes import Zygote
+from tests.reliability.harness import WORDS, only_run
 from tests.reliability.saves import CLEAN, save
 from tests.runs import checkpoint, same_tensors
 

@@ -12,8 +12,9 @@ import torch
 from assay import PROJECT
 from assay.data.files import damaged
 from assay.data.images import MNIST
+from tests.processes import KILLED, Zygote
 from tests.reliability.fetching import mirror
-from tests.reliability.harness import KILLED, ROOT, WORDS, Zygote, only_run
+from tests.reliability.harness import WORDS, only_run
 from tests.runs import result
 
 RAW = PROJECT / "data" / "MNIST" / "raw"
@@ -49,7 +50,7 @@ def race(zygote: Zygote, tmp_path: Path, rounds: int) -> None:
         root = tmp_path / str(index)
         with mirror(RAW) as (address, asked):
             first = [zygote.start(PREPARE, root=str(root), mirror=address) for _ in range(4)]
-            codes = [zygote.wait(child) for child in first]
+            codes = [child.wait() for child in first]
         assert codes == [0, 0, 0, 0], [child.text for child in first]
         assert dict(asked) == {f"{name}.gz": 1 for name in MNIST.checksums}
         succeeded += len(codes)
@@ -105,6 +106,6 @@ def test_no_gpu(zygote: Zygote, tmp_path: Path) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_the_bench_without_a_gpu(tmp_path: Path) -> None:
     command = [sys.executable, "bench.py", "sizes=[64,128]", "seconds=10", f"output_dir={tmp_path}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "no NVIDIA GPU" in done.stdout + done.stderr or "no GPU" in done.stdout + done.stderr

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from assay.training.checkpoint import load_verified, saved_step
-from tests.reliability.harness import WORDS, Zygote, only_run
+from tests.processes import Zygote
+from tests.reliability.harness import WORDS, only_run
 from tests.runs import result
 
 

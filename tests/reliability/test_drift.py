@@ -16,7 +16,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from assay.run.folder import RunFolder
 from assay.run.process import this_process
 from assay.training.checkpoint import save_checkpoint, saved_step
-from tests.reliability.harness import KILLED, WORDS, Zygote, only_run, strays
+from tests.processes import KILLED, Zygote
+from tests.reliability.harness import WORDS, only_run, strays
 from tests.runs import checkpoint, result, rows, same_tensors
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from assay.run.folder import RunFolder
 from assay.training.checkpoint import load_verified
-from tests.reliability.harness import WORDS, Zygote, only_run, strays
+from tests.processes import Zygote
+from tests.reliability.harness import WORDS, only_run, strays
 from tests.runs import result, rows
 
 NOBODY = 65534

@@ -12,17 +12,9 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.reliability.harness import (
-    KILLED,
-    ROOT,
-    STEPS,
-    VALIDATIONS,
-    WORDS,
-    Zygote,
-    only_run,
-    strays,
-    wait_for,
-)
+from assay import PROJECT
+from tests.processes import KILLED, Zygote, wait_for
+from tests.reliability.harness import STEPS, VALIDATIONS, WORDS, only_run, strays
 from tests.runs import checkpoint, result, rows, same_tensors
 
 ARMS: dict[str, tuple[str, ...]] = {
@@ -160,17 +152,17 @@ def test_two_processes(tmp_path: Path) -> None:
     command = [sys.executable, "train.py", *words]
     with (tmp_path / "log").open("w") as log:
         done = subprocess.run(
-            [*command, f"output_dir={tmp_path / 'a'}"], cwd=ROOT, check=False, stdout=log, stderr=log
+            [*command, f"output_dir={tmp_path / 'a'}"], cwd=PROJECT, check=False, stdout=log, stderr=log
         )
         assert done.returncode == 0
         stopped = subprocess.Popen(
-            [*command, f"output_dir={tmp_path / 'b'}"], cwd=ROOT, stdout=log, stderr=log
+            [*command, f"output_dir={tmp_path / 'b'}"], cwd=PROJECT, stdout=log, stderr=log
         )
         wait_for(lambda: list(tmp_path.glob("b/runs/*/checkpoints/last.ckpt")), 120)
         stopped.send_signal(signal.SIGTERM)
         assert stopped.wait(60) == 143
         folder, whole = only_run(tmp_path / "b"), only_run(tmp_path / "a")
         resume = [sys.executable, "train.py", f"resume={folder}"]
-        assert subprocess.run(resume, cwd=ROOT, check=False, stdout=log, stderr=log).returncode == 0
+        assert subprocess.run(resume, cwd=PROJECT, check=False, stdout=log, stderr=log).returncode == 0
     assert differences(folder, whole) == []
     print("R1 with two processes: 1/1 bit-identical")

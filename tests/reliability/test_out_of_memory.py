@@ -6,7 +6,8 @@ import pytest
 
 from assay.errors import RunFailed
 from assay.run.failures import explained_out_of_memory
-from tests.reliability.harness import WORDS, Zygote, only_run
+from tests.processes import Zygote
+from tests.reliability.harness import WORDS, only_run
 from tests.runs import config, result
 
 MEGABYTE = 1024**2

@@ -1,5 +1,6 @@
 """A search whose process is killed again and again, and typed again each time."""
 
+import signal
 from pathlib import Path
 
 import optuna
@@ -7,8 +8,9 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from tests.reliability.test_sweep_killed import all_gone, below, completed, start, wait_for
-from tests.sweep.sweeps import folders, results, sweep, table
+from tests.processes import wait_for
+from tests.reliability.test_sweep_killed import all_gone, below, completed
+from tests.sweep.sweeps import folders, results, start, sweep, table
 
 SPACE = ("optimizer.lr=interval(1e-4,1e-1)", "model.width=int(interval(8,64))", "trainer.max_epochs=1")
 
@@ -30,7 +32,7 @@ def test_no_trial_is_lost_and_none_is_run_twice(
         running = start(tmp_path, *words)
         wait_for(lambda after=after: completed(folder) >= after)
         left = below(running)
-        running.kill()
+        running.send_signal(signal.SIGKILL)
         running.wait()
         wait_for(lambda left=left: all_gone(left), seconds=10)
         assert {id: results(folder)[id]["process"] for id in done} == done  # none was started again

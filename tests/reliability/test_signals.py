@@ -9,7 +9,8 @@ import pytest
 
 from assay.run.folder import RunFolder
 from assay.training.checkpoint import load_verified, saved_step
-from tests.reliability.harness import WORDS, Child, Zygote, only_run, strays, wait_for
+from tests.processes import Child, Zygote, wait_for
+from tests.reliability.harness import WORDS, only_run, strays
 from tests.runs import checkpoint, result, rows, same_tensors
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -50,8 +51,8 @@ def test_while_data_is_loaded(zygote: Zygote, tmp_path: Path) -> None:
     wait_for(lambda: "samples" in child.text or list(tmp_path.glob("runs/*/metrics.csv")))
     time.sleep(1)
     began = time.monotonic()
-    child.signal(signal.SIGTERM)
-    assert zygote.wait(child) == 143
+    child.send_signal(signal.SIGTERM)
+    assert child.wait() == 143
     took = time.monotonic() - began
     folder = only_run(tmp_path)
     assert RunFolder.open(folder).status == "interrupted"
@@ -66,11 +67,11 @@ def test_a_second_ctrl_c_leaves_at_once(zygote: Zygote, tmp_path: Path) -> None:
     wait_for(lambda: list(tmp_path.glob("runs/*/checkpoints/last.ckpt")))
     folder = only_run(tmp_path)
     wait_for(lambda: list(folder.glob("checkpoints/.last.ckpt.[0-9]*.tmp")))
-    child.signal(signal.SIGINT)
+    child.send_signal(signal.SIGINT)
     time.sleep(0.1)
     began = time.monotonic()
-    child.signal(signal.SIGINT)
-    assert zygote.wait(child) == 130
+    child.send_signal(signal.SIGINT)
+    assert child.wait() == 130
     took = time.monotonic() - began
     assert result(folder)["status"] == "interrupted"
     state, _ = load_verified(folder / "checkpoints" / "last.ckpt")
@@ -85,8 +86,8 @@ def test_during_a_save(zygote: Zygote, tmp_path: Path) -> None:
     marker = tmp_path / "saving"
     child = start(zygote, *LONG, f"output_dir={tmp_path}", slow_save=0.5, marker=str(marker))
     wait_for(marker.exists)
-    child.signal(signal.SIGTERM)
-    assert zygote.wait(child) == 143
+    child.send_signal(signal.SIGTERM)
+    assert child.wait() == 143
     folder = only_run(tmp_path)
     assert load_verified(folder / "checkpoints" / "last.ckpt")[1] is None
     assert strays(folder) == []

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.sweep.sweeps import ROOT, folders, results, sweep, table
+from assay import PROJECT
+from tests.sweep.sweeps import folders, results, sweep, table
 
 CASES = [("1", "exception"), ("2", "abort")]
 MORE = [("1", "exit"), ("2", "exception"), ("2", "exit"), ("1", "abort"), ("2", "kill")]
@@ -19,7 +20,7 @@ REASONS = {
 
 def faulty(fault: str, seed: int, **more: str) -> dict[str, str]:
     """The environment in which the fitting of one seed fails."""
-    path = {"PYTHONPATH": str(ROOT / "tests/sweep/faulty"), "BAD_SEED": str(seed), "FAULT": fault}
+    path = {"PYTHONPATH": str(PROJECT / "tests/sweep/faulty"), "BAD_SEED": str(seed), "FAULT": fault}
     return {**os.environ, **path, **more}
 
 

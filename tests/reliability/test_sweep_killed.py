@@ -1,16 +1,14 @@
 """R3 and R9: a sweep killed and run again, and several sweeps in one folder at once."""
 
-import os
 import signal
-import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.sweep.sweeps import command, folders, results, sweep, table
+from tests.processes import Child, wait_for
+from tests.sweep.sweeps import folders, results, start, sweep, table
 
 GRID = ("optimizer=sgd,adam", "seed=0,1,2")
 
@@ -22,23 +20,11 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def start(output: Path, *words: str) -> subprocess.Popen[bytes]:
-    quiet = subprocess.DEVNULL
-    return subprocess.Popen(command(output, *words), cwd=output, stdout=quiet, stderr=quiet)
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def completed(folder: Path) -> int:
     return sum(one["status"] == "completed" for one in results(folder).values())
 
 
-def below(running: subprocess.Popen[bytes]) -> list[psutil.Process]:
+def below(running: Child) -> list[psutil.Process]:
     return psutil.Process(running.pid).children(recursive=True)
 
 
@@ -60,7 +46,7 @@ def test_killed_and_run_again_the_table_is_that_of_an_undisturbed_sweep(
     wait_for(lambda: completed(folder) >= after)
     assert (folder / "leaderboard.csv").is_file() and (folder / "leaderboard.json").is_file()
     left = below(running)
-    running.kill()
+    running.send_signal(signal.SIGKILL)
     running.wait()
     wait_for(lambda: all_gone(left), seconds=10)
     done = {id: one["process"] for id, one in results(folder).items() if one["status"] == "completed"}
@@ -74,7 +60,7 @@ def test_a_leaderboard_is_there_from_the_first_job_on(tmp_path: Path) -> None:
     running = start(tmp_path, "seed=0", "trainer.max_epochs=3000", "sweep.name=one")
     wait_for(lambda: list(folder.glob("jobs/*/result.json")))
     assert [row["status"] for row in table(folder)] == ["pending"]
-    running.terminate()
+    running.send_signal(signal.SIGTERM)
     assert running.wait(timeout=60) == 128 + signal.SIGTERM
     assert [row["status"] for row in table(folder)] == ["interrupted"]
     assert (folder / "report.html").is_file()
@@ -87,7 +73,7 @@ def test_the_jobs_of_a_killed_sweep_save_and_one_whose_checkpoints_are_lost_fail
     folder = tmp_path / "sweeps" / "one"
     running = start(tmp_path, *words)
     wait_for(lambda: list(folder.glob("jobs/*/checkpoints/last.ckpt")))
-    running.kill()
+    running.send_signal(signal.SIGKILL)
     running.wait()
     wait_for(lambda: [one["error"] for one in results(folder).values()] == ["stopped by SIGTERM"])
     for file in folder.glob("jobs/*/checkpoints/*.ckpt"):
@@ -142,17 +128,13 @@ def test_a_second_ctrl_c_ends_all_at_once(output: Path) -> None:
 
 
 def test_ctrl_c_while_the_jobs_are_validated_leaves_nothing(tmp_path: Path) -> None:
-    running = subprocess.Popen(
-        command(tmp_path, "seed=0,1"),
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+    running = start(tmp_path, "seed=0,1")
     parent, left = psutil.Process(running.pid), list[psutil.Process]()
     while len(left) < 2 and running.poll() is None:  # the resource tracker and the server
         time.sleep(0.05)
         left = parent.children(recursive=True)
     running.send_signal(signal.SIGINT)
-    said = running.communicate(timeout=60)[0]
-    assert (running.returncode, said) == (130, "stopped by SIGINT\n")
+    assert (running.wait(timeout=60), running.text) == (130, "stopped by SIGINT\n")
     assert not list(tmp_path.iterdir())
     wait_for(lambda: all_gone(left), seconds=10)
 
@@ -168,9 +150,7 @@ def test_three_sweeps_at_once_share_the_jobs(output: Path) -> None:
 
 def test_a_full_disk_costs_the_job_not_the_sweep(tmp_path: Path) -> None:
     """`RLIMIT_FSIZE` in all processes: no checkpoint fits, the small files do."""
-    words = " ".join(command(tmp_path, "seed=0,1", "sweep.name=full", "model.width=512"))
-    limited = ["bash", "-c", f"ulimit -f 400; exec {words}"]
-    done = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True, timeout=200, env=os.environ)
+    done = start(tmp_path, "seed=0,1", "sweep.name=full", "model.width=512", file_size=400_000).completed()
     assert done.returncode == 1, done.stdout + done.stderr
     assert [row["status"] for row in table(tmp_path / "sweeps" / "full")] == ["failed"] * 2
     assert "Traceback" not in done.stderr

@@ -5,69 +5,76 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
+import pytest
 
 from assay import PROJECT
-from tests.reliability.harness import only_run, wait_for
+from tests import processes
+from tests.processes import wait_for
+from tests.reliability.harness import only_run
 from tests.runs import SHORT, checkpoint, result, rows, same_tensors
 
-DDP = ("device=ddp", "device.accelerator=cpu")
-QUICK = tuple(word for word in SHORT if word != "device=cpu")
-# a launcher's process has as many threads as it says, and says how many
-ENV = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)}
+QUICK = ("device=ddp", "device.accelerator=cpu", *(word for word in SHORT if word != "device=cpu"))
 
 
-def start(words: Sequence[str], *launcher: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, *launcher, str(PROJECT / "train.py"), *words]
-    return subprocess.Popen(command, env=ENV, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of two processes that Assay starts by itself."""
+    output = tmp_path_factory.mktemp("alone")
+    child = processes.start("train", output, *QUICK, "device.devices=2", f"output_dir={output}")
+    assert child.wait() == 0, child.text
+    return only_run(output)
 
 
-def torchrun(*options: str) -> tuple[str, ...]:
-    return ("-m", "torch.distributed.run", *options)
+def torchrun(output: Path, *options: str) -> "subprocess.Popen[str]":
+    """Its processes have as many threads as it says."""
+    launcher = ("-m", "torch.distributed.run", *options, str(PROJECT / "train.py"))
+    command = [sys.executable, *launcher, *QUICK, f"output_dir={output}"]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def ended(process: "subprocess.Popen[str]") -> int:
     out, _ = process.communicate(timeout=240)
     print(out)
+    assert "Traceback" not in out
     return process.returncode
 
 
-def test_torchrun_makes_one_run(tmp_path: Path) -> None:
-    words = [*QUICK, *DDP, f"output_dir={tmp_path}"]
-    assert ended(start(words, *torchrun("--nproc-per-node", "2"))) == 0
-    folder = only_run(tmp_path)
-    assert result(folder)["status"] == "completed" and result(folder)["device"]["count"] == 2
-    assert len(rows(folder)) == len({tuple(row.values()) for row in rows(folder)}) == 11
+def check(run: Path, alone: Path) -> None:
+    """It is one run, and the same as `alone`."""
+    assert result(run)["status"] == "completed" and result(run)["device"]["count"] == 2
+    assert result(run)["steps"] == result(alone)["steps"] and "test/accuracy" in result(run)["metrics"]
+    assert same_tensors(checkpoint(run)["state_dict"], checkpoint(alone)["state_dict"])
+    assert rows(run) == rows(alone)
+    assert len(rows(run)) == len({tuple(row.values()) for row in rows(run)}) == 11
 
 
-def test_two_machines_train_like_two_processes_of_one(tmp_path: Path) -> None:
-    alone = [*QUICK, *DDP, "device.devices=2", f"output_dir={tmp_path / 'a'}"]
-    assert ended(start(alone)) == 0
+def test_torchrun_makes_one_run(alone: Path, tmp_path: Path) -> None:
+    assert ended(torchrun(tmp_path, "--standalone", "--nproc-per-node", "2")) == 0
+    check(only_run(tmp_path), alone)
+
+
+def test_two_machines_train_like_two_processes_of_one(alone: Path, tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    words = [*QUICK, *DDP, f"output_dir={tmp_path / 'b'}"]
     address = ("--nnodes", "2", "--master-addr", "127.0.0.1", "--master-port", port)
-    nodes = [start(words, *torchrun(*address, "--node-rank", rank)) for rank in ("0", "1")]
+    nodes = [torchrun(tmp_path, *address, "--node-rank", rank) for rank in ("0", "1")]
     assert [ended(node) for node in nodes] == [0, 0]
-    one, other = only_run(tmp_path / "a"), only_run(tmp_path / "b")
-    assert same_tensors(checkpoint(one)["state_dict"], checkpoint(other)["state_dict"])
-    assert rows(one) == rows(other)
+    check(only_run(tmp_path), alone)
 
 
 def test_a_process_that_is_ended_alone_ends_the_run(tmp_path: Path) -> None:
-    words = [*QUICK, *DDP, "device.devices=2", "trainer.max_epochs=500", f"output_dir={tmp_path}"]
-    run = start(words)
-    wait_for(lambda: list(tmp_path.glob("runs/*/checkpoints/last.ckpt")), 120)
-    ranks = [
-        child
-        for child in psutil.Process(run.pid).children(recursive=True)
-        if "spawn_main" in " ".join(child.cmdline())
-    ]
-    ranks[-1].send_signal(signal.SIGTERM)
-    assert ended(run) == 128 + signal.SIGTERM
+    words = (*QUICK, "device.devices=2", "trainer.max_epochs=2000", f"output_dir={tmp_path}")
+    run = processes.start("train", tmp_path, *words)
+    wait_for(lambda: list(tmp_path.glob("runs/*/checkpoints/last.ckpt")))
+    ranks = psutil.Process(run.pid).children(recursive=True)
+    max(ranks, key=lambda rank: rank.create_time()).send_signal(signal.SIGTERM)  # the last one is a rank
+    assert run.wait(90) == 128 + signal.SIGTERM
     folder = only_run(tmp_path)
     assert result(folder)["status"] == "interrupted" and result(folder)["epochs"] >= 1
+    assert "Traceback" not in run.text
+    wait_for(lambda: not any(rank.is_running() and rank.status() != "zombie" for rank in ranks), 10)

@@ -16,6 +16,7 @@ from assay.run.compare import reproduce
 from assay.run.folder import RunFolder
 from assay.run.run import run_in, run_new
 from assay.run.signals import StopRequest
+from tests.processes import start
 from tests.runs import SHORT, checkpoint, config, result, rows, run, same_tensors, train
 
 
@@ -140,7 +141,9 @@ def test_streamed_data_gives_the_bits_of_data_in_memory(runs: Path, folder: Path
 
 def test_two_processes_train_like_one(runs: Path, folder: Path) -> None:
     words = ("device=ddp", "device.accelerator=cpu", "device.devices=2", "device.threads=1")
-    shared = train(runs, *words)
+    child = start("train", runs, *SHORT, *words, f"output_dir={runs / 'two'}")
+    assert child.wait() == 0, child.text
+    (shared,) = (runs / "two" / "runs").iterdir()
     one, two = result(folder), result(shared)
     assert two["status"] == "completed" and two["device"]["count"] == 2
     assert two["steps"] == one["steps"]

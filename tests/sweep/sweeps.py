@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from assay import cli
+from assay import PROJECT, cli
+from tests import processes
 
-ROOT = Path(__file__).parents[2]
 CLOCK = ("fit_seconds", "total_seconds", "samples_per_second")  # columns that differ from run to run
 TINY = (
     "device=cpu", "device.threads=1", "trainer.max_epochs=2", "trainer.limit_train_batches=10",
@@ -22,24 +22,32 @@ TINY = (
 
 
 def command(output_dir: Path, *words: str) -> list[str]:
-    return [sys.executable, str(ROOT / "train.py"), "-m", *TINY, f"output_dir={output_dir}", *words]
+    return [sys.executable, str(PROJECT / "train.py"), *swept(output_dir, *words)]
+
+
+def swept(output_dir: Path, *words: str) -> list[str]:
+    return ["-m", *TINY, f"output_dir={output_dir}", *words]
+
+
+def start(output_dir: Path, *words: str, **more: Any) -> processes.Child:
+    """A sweep in a process of its own, with one as the server of its processes."""
+    return processes.start("train", output_dir, *swept(output_dir, *words), **more)
 
 
 def sweep(
     output_dir: Path, *words: str, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    return train(output_dir, *command(output_dir, *words)[2:], env=env)
+    return train(output_dir, *swept(output_dir, *words), env=env)
 
 
 def train(folder: Path, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """`python train.py words` in a folder; with `env` in a process of its own, and slowly.
+    """`python train.py words` in a folder; with `env` in a process of its own.
 
     Here the server of a sweep's processes is there from the second sweep on.
     """
-    command = [str(ROOT / "train.py"), *words]
     if env is not None:
-        whole = [sys.executable, *command]
-        return subprocess.run(whole, cwd=folder, env=env, capture_output=True, text=True, timeout=240)
+        return processes.start("train", folder, *words, env=env).completed()
+    command = [str(PROJECT / "train.py"), *words]
     out, err = StringIO(), StringIO()
     with chdir(folder), redirect_stdout(out), redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", command)

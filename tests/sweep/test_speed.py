@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.sweep.sweeps import ROOT, command, results
+from assay import PROJECT
+from tests.sweep.sweeps import command, results
 
 pytestmark = pytest.mark.full
 
@@ -43,7 +44,7 @@ def seconds(words: list[str], cwd: Path) -> tuple[float, int]:
 def test_two_workers_are_nearly_twice_as_fast_as_one(tmp_path: Path) -> None:
     train = [
         "python",
-        str(ROOT / "train.py"),
+        str(PROJECT / "train.py"),
         "-m",
         "device=cpu",
         "seed=range(0,16)",

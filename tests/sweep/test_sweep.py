@@ -12,7 +12,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.sweep.sweeps import ROOT, command, folders, results, sweep, table, train
+from assay import PROJECT
+from tests.sweep.sweeps import command, folders, results, start, sweep, table, train
 
 GRID = ("optimizer=sgd,adam", "seed=0,1,2", "sweep.name=demo")
 
@@ -57,7 +58,8 @@ def test_run_again_it_trains_nothing_and_says_the_same_without_torch(output: Pat
     blocked.mkdir(exist_ok=True)
     (blocked / "torch.py").write_text("raise RuntimeError('torch was imported')")
     env = {"PYTHONPATH": str(blocked), "PATH": "/usr/bin:/bin"}
-    again = sweep(output, *GRID, env=env)
+    words = command(output, *GRID)
+    again = subprocess.run(words, cwd=output, env=env, capture_output=True, text=True, timeout=60)
     assert again.returncode == 0, again.stderr
     assert "sgd" in again.stdout
     after = {file: file.read_bytes() for file in demo.rglob("*") if file.is_file()}
@@ -65,7 +67,7 @@ def test_run_again_it_trains_nothing_and_says_the_same_without_torch(output: Pat
 
 
 def test_the_table_is_printed_again_by_its_folder(output: Path, demo: Path) -> None:
-    words = [sys.executable, str(ROOT / "train.py"), f"leaderboard={demo}", "sweep.metric=test/loss"]
+    words = [sys.executable, str(PROJECT / "train.py"), f"leaderboard={demo}", "sweep.metric=test/loss"]
     shown = subprocess.run(words, cwd=output, capture_output=True, text=True, timeout=60)
     assert shown.returncode == 0
     assert "test/loss" in shown.stdout and "adam" in shown.stdout
@@ -78,7 +80,7 @@ def test_another_task_is_ranked_by_its_own_metrics_and_their_ends(tmp_path: Path
     r2 = [float(row["val/r2"]) for row in table(tmp_path / "sweeps" / "ink")]
     assert r2 == sorted(r2, reverse=True)
     assert "test/r2" in done.stdout and "accuracy" not in done.stdout
-    again = [sys.executable, str(ROOT / "train.py"), "leaderboard=sweeps/ink", "sweep.metric=val/mae"]
+    again = [sys.executable, str(PROJECT / "train.py"), "leaderboard=sweeps/ink", "sweep.metric=val/mae"]
     shown = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     errors = [float(line.split()[2]) for line in shown.stdout.splitlines() if line.strip()[:1].isdigit()]
     assert errors == sorted(errors) and len(set(errors)) == 3
@@ -93,7 +95,7 @@ def test_a_metric_that_nothing_measures_is_refused_before_the_first_job(tmp_path
 def test_a_folder_named_twice_counts_once(output: Path, demo: Path) -> None:
     shown = [
         subprocess.run(
-            [sys.executable, str(ROOT / "train.py"), f"leaderboard={folders}"],
+            [sys.executable, str(PROJECT / "train.py"), f"leaderboard={folders}"],
             cwd=output, capture_output=True, text=True, timeout=60,
         ).stdout
         for folders in (demo, f"[{demo},{demo}/../demo]")
@@ -124,10 +126,7 @@ def test_a_sweep_may_grow_but_another_grid_is_refused(output: Path, demo: Path) 
 
 
 def test_of_two_grids_begun_at_once_under_one_name_one_is_refused(tmp_path: Path) -> None:
-    begun = [
-        subprocess.Popen(command(tmp_path, f"seed={seeds}", "sweep.name=one"), cwd=tmp_path)
-        for seeds in ("0,1", "2,3")
-    ]
+    begun = [start(tmp_path, f"seed={seeds}", "sweep.name=one") for seeds in ("0,1", "2,3")]
     assert sorted(one.wait(timeout=120) for one in begun) == [0, 2]
     listed = json.loads((tmp_path / "sweeps" / "one" / "sweep.json").read_text())["jobs"]
     assert {job["id"] for job in listed} == set(results(tmp_path / "sweeps" / "one"))
@@ -155,7 +154,7 @@ def test_weights_of_a_run_bring_its_config_along_as_in_a_single_run(tmp_path: Pa
         (("optimizer.lr=0.1,abc",), "in job 2 of 2 (optimizer.lr=abc)"),
         (("seed=0,1", "data=mnist", "data.root=nowhere", "data.download=false"), "original .gz files"),
         (("seed=0,1", "ckpt=nowhere"), "ckpt: nowhere: no such file"),
-        (("seed=0,1", f"output_dir={ROOT / 'README.md'}"), "cannot be made: Not a directory"),
+        (("seed=0,1", f"output_dir={PROJECT / 'README.md'}"), "cannot be made: Not a directory"),
         (("seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=3"), "sweep.workers=3"),
         (("seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=-1"), "sweep.workers=auto"),
         (("seed=0,1", "sweep.workers=0"), "sweep.workers"),
@@ -287,13 +286,10 @@ def test_a_sweep_and_its_table_need_no_package_for_gpus(tmp_path: Path) -> None:
     (tmp_path / "without" / "pynvml.py").write_text("raise ImportError('there is none')")
     env = {"PYTHONPATH": str(tmp_path / "without"), "PATH": "/usr/bin:/bin"}
     words = ("seed=0", "sweep.name=one", "device=auto", "trainer.max_epochs=1")
-    done = sweep(tmp_path, *words, env=env)
-    assert done.returncode == 0, done.stderr
-    shown = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), f"leaderboard={tmp_path / 'sweeps' / 'one'}"],
-        cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert shown.returncode == 0 and "completed" in shown.stdout
+    listed = [sys.executable, str(PROJECT / "train.py"), f"leaderboard={tmp_path / 'sweeps' / 'one'}"]
+    for typed in (command(tmp_path, *words), listed):
+        done = subprocess.run(typed, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0 and "completed" in done.stdout, done.stderr
 
 
 FAKE_GPUS = """
