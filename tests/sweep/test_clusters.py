@@ -17,7 +17,7 @@ from assay.sweep.plan import plan
 from assay.sweep.worker import Task
 from tests.sweep.sweeps import command, sweep, table
 
-GRID = ("optimizer=sgd,adam", "seed=0,1,2", "sweep.name=same")
+GRID = ("optimizer=sgd,adam", "seed=0,1", "sweep.name=same")
 PACKAGES = {"submitit_local": "submitit", "ray": "ray"}
 
 
@@ -38,7 +38,7 @@ def test_an_engine_makes_the_leaderboard_of_the_pool(
     done = sweep(tmp_path, *GRID, f"hydra/launcher={launcher}", "sweep.workers=2")
     assert done.returncode == 0, done.stdout + done.stderr
     assert table(tmp_path / "sweeps" / "same") == one_after_the_other
-    assert len(one_after_the_other) == 6
+    assert len(one_after_the_other) == 4
 
 
 @pytest.mark.parametrize("launcher", PACKAGES)
@@ -67,7 +67,7 @@ def test_several_workers_make_the_same_leaderboard(
 ) -> None:
     done = sweep(tmp_path, *GRID, "sweep.workers=2")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "6; 2 at once, on this machine" in done.stdout
+    assert "4; 2 at once, on this machine" in done.stdout
     assert table(tmp_path / "sweeps" / "same") == one_after_the_other
 
 
@@ -82,11 +82,11 @@ if __name__ == "__main__":
 
 
 def test_where_processes_are_started_anew_as_on_macos(tmp_path: Path) -> None:
-    _, _, *words = command(tmp_path, "seed=0,1", "sweep.name=spawned")
+    _, _, *words = command(tmp_path, "seed=0", "sweep.name=spawned")
     started = [sys.executable, "-c", SPAWNING, *words]
     done = subprocess.run(started, cwd=tmp_path, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [row["status"] for row in table(tmp_path / "sweeps" / "spawned")] == ["completed"] * 2
+    assert [row["status"] for row in table(tmp_path / "sweeps" / "spawned")] == ["completed"]
 
 
 def test_what_the_launchers_node_says_of_jobs_and_threads(

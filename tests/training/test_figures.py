@@ -10,27 +10,42 @@ from torchmetrics.functional.classification import multiclass_average_precision,
 
 from assay.run.report import read_curves
 from assay.training import figures
+from assay.training.sheets import Sheet, inputs
 
 LABELS = torch.tensor([0, 1, 2, 2])
 LOGITS = torch.tensor([[9.0, 0, 0], [0, 9, 0], [0, 1, 0], [3, 0, 0]])  # the last two are wrong
 
 
-def _said(figure: Figure) -> list[str]:
+def _said(figure: Figure | Sheet) -> list[str]:
+    if isinstance(figure, Sheet):
+        return [word.said for word in figure.words]
     return [text.get_text() for text in figure.axes[0].texts]
 
 
 def test_confusion_counts_each_true_class_against_each_predicted_one() -> None:
-    assert _said(figures.confusion(LOGITS, LABELS)) == ["1", "0", "0", "0", "1", "0", "1", "1", "0"]
+    said = _said(figures.confusion(LOGITS, LABELS))
+    assert said[:9] == ["1", "0", "0", "0", "1", "0", "1", "1", "0"]
+    assert said[9:] == ["0", "0", "1", "1", "2", "2", "predicted class", "true class"]
+
+
+def test_confusion_names_its_classes_as_long_as_there_is_room() -> None:
+    names = ("a", "a long name of a class", "c")
+    sheet = figures.confusion(LOGITS, LABELS, names)
+    assert _said(sheet)[9:11] == ["a", "a"] and "long name of a class" in _said(sheet)
+    assert all(
+        0 <= word.x < sheet.image.shape[1] and 0 <= word.y < sheet.image.shape[0] for word in sheet.words
+    )
+    assert _said(figures.confusion(torch.eye(300), torch.arange(300))) == ["predicted class", "true class"]
+    for drawn in (sheet, figures.confusion(torch.eye(60), torch.arange(60))):
+        assert (drawn.pixels() != drawn.image).any(2).sum() > 500  # words are to be seen
 
 
 def test_mistakes_begin_with_the_most_confident_one_and_show_its_image() -> None:
     images = torch.arange(4.0)[:, None, None, None].expand(4, 1, 6, 6)  # each as bright as its index
     figure = figures.mistakes(images, LOGITS, LABELS)
     assert _said(figure) == ["2 taken for 0, 91%", "2 taken for 1, 58%"]
-    sheet = np.asarray(figure.axes[0].images[0].get_array())
-    first, second = sheet[:9, :9], sheet[:9, 9:18]
-    assert set(first[~np.isnan(first)].tolist()) == {3.0}
-    assert set(second[~np.isnan(second)].tolist()) == {2.0}
+    first, second = figure.image[60:120, 50:100], figure.image[60:120, 190:240]
+    assert (set(first.flatten().tolist()), set(second.flatten().tolist())) == ({255}, {0})
 
 
 def test_no_mistakes_leave_an_empty_sheet(tmp_path: Path) -> None:
@@ -44,6 +59,7 @@ def test_a_test_has_the_pictures_that_fit_its_targets() -> None:
     assert list(figures.of_test(LOGITS, LABELS, images)) == ["confusion", "mistakes"]
     assert list(figures.of_test(LOGITS, LABELS, None)) == ["confusion"]
     (scatter,) = figures.of_test(numbers, numbers, images).values()
+    assert isinstance(scatter, Figure)
     assert np.asarray(scatter.axes[0].lines[0].get_xydata())[:, 0].tolist() == numbers.flatten().tolist()
     (outputs,) = figures.of_test(images, images, images).values()
     assert len(_said(outputs)) == 4
@@ -52,6 +68,7 @@ def test_a_test_has_the_pictures_that_fit_its_targets() -> None:
 def test_in_detail_each_class_has_its_accuracy_and_curve() -> None:
     drawn = figures.of_test(LOGITS, LABELS, None, ("a", "b", "c"), in_detail=True)
     assert list(drawn) == ["confusion", "class_accuracy", "precision_recall", "calibration"]
+    assert isinstance(drawn["class_accuracy"], Figure)
     (axes,) = drawn["class_accuracy"].axes
     assert [text.get_text() for text in axes.get_yticklabels()] == ["c", "b", "a"]  # from the bottom up
     assert _said(drawn["class_accuracy"]) == ["0.0%", "100.0%", "100.0%"]
@@ -100,11 +117,10 @@ def test_calibration_has_the_error_of_torchmetrics_and_counts_every_sample() -> 
 def test_inputs_have_their_classes_and_colours() -> None:
     images = torch.zeros(3, 3, 6, 6)
     images[:, 0] = 5.0  # red, of whatever scale
-    figure = figures.inputs(images, torch.tensor([0, 1, 0]), ("cat", "dog"))
+    figure = inputs(images, torch.tensor([0, 1, 0]), ("cat", "dog"))
     assert _said(figure) == ["cat", "dog", "cat"]
-    sheet = np.asarray(figure.axes[0].images[0].get_array())
-    assert sheet[3, 5].tolist() == [1, 0, 0]
-    assert _said(figures.inputs(images, images)) == ["", "", ""]
+    assert figure.image[70, 70].tolist() == [255, 0, 0]
+    assert _said(inputs(images, images)) == ["", "", ""]
 
 
 def test_curves_have_what_was_measured(tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 from PIL import Image
 from pytest import MonkeyPatch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 from assay.training import figures, pictures
+from assay.training.sheets import Sheet
 from tests.runs import checkpoint, result, same_tensors, train
 
 PARAMETERS = [f"linear{layer}.{kind}" for layer in (1, 2) for kind in ("bias", "weight")]
@@ -107,16 +107,16 @@ def test_numbers_instead_of_classes_have_weights_and_inputs_alone(experiment: st
 
 
 def test_the_confusion_matrix_is_the_tests_accuracy(runs: Path, monkeypatch: MonkeyPatch) -> None:
-    drawn: list[Figure] = []
+    drawn: list[Sheet] = []
     confusion = figures.confusion
 
-    def kept(*args: Any) -> Figure:
+    def kept(*args: Any) -> Sheet:
         drawn.append(confusion(*args))
         return drawn[-1]
 
     monkeypatch.setattr(figures, "confusion", kept)
     found = result(train(runs, "trainer.limit_test_batches=null"))
-    counts = np.array([int(text.get_text()) for text in drawn[0].axes[0].texts]).reshape(10, 10)
+    counts = np.array([int(word.said) for word in drawn[0].words[:100]]).reshape(10, 10)
     assert counts.sum() == 10_000
     assert counts.trace() == round(found["metrics"]["test/accuracy"] * 10_000)
     by_class = counts.diagonal() / counts.sum(1)

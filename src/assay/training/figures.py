@@ -15,10 +15,10 @@ from torch import Tensor
 from torchmetrics.functional.classification import (
     binary_average_precision,
     binary_precision_recall_curve,
-    multiclass_confusion_matrix,
 )
 
-GRID = 5  # images in a row and in a column
+from assay.training.sheets import GRID, Sheet, class_names, confusion, mistakes, of_images
+
 BINS = 15  # of confidence, as in Guo et al. 2017
 MOST_CLASSES = 10  # curves that can be told apart
 MOST_BARS = 40
@@ -32,8 +32,10 @@ def _axes(width: float, height: float, columns: int = 1, left: float = 0.8) -> t
     return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
-def pixels(figure: Figure) -> NDArray[np.uint8]:
+def pixels(figure: Figure | Sheet) -> NDArray[np.uint8]:
     """The figure drawn, once for all who show it: (height, width, 3)."""
+    if isinstance(figure, Sheet):
+        return figure.pixels()
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
@@ -74,10 +76,10 @@ def of_test(
     images: Tensor | None,
     names: Sequence[str] = (),
     in_detail: bool = False,
-) -> dict[str, Figure]:
+) -> dict[str, Figure | Sheet]:
     """Those of a test by name; `images` are its inputs, where they are images, `names` those of classes."""
     if is_of_classes(outputs, targets):
-        drawn = {"confusion": confusion(outputs, targets, names)}
+        drawn: dict[str, Figure | Sheet] = {"confusion": confusion(outputs, targets, names)}
         if images is not None:
             drawn["mistakes"] = mistakes(images, outputs, targets, names)
         if in_detail:
@@ -92,54 +94,11 @@ def of_test(
     return {"predictions": scatter(outputs, targets)}
 
 
-def confusion(logits: Tensor, labels: Tensor, names: Sequence[str] = ()) -> Figure:
-    """How many of each true class were taken for which; logits (samples, classes), labels (samples,)."""
-    classes = logits.shape[1]
-    counts = multiclass_confusion_matrix(logits, labels, num_classes=classes)
-    figure, (axes,) = _axes(6, 5.7)
-    axes.imshow(counts.float().log1p().numpy(), cmap="Blues")
-    for true in range(classes):
-        for taken in range(classes):
-            shade = "white" if counts[true, taken] > counts.max() / 10 else "black"
-            axes.text(
-                taken, true, str(int(counts[true, taken])), ha="center", va="center", color=shade, size=8
-            )
-    axes.set(xlabel="predicted class", ylabel="true class", xticks=range(classes), yticks=range(classes))
-    if names:
-        axes.set_xticklabels(names, rotation=90)
-        axes.set_yticklabels(names)
-    return figure
-
-
-def mistakes(images: Tensor, logits: Tensor, labels: Tensor, names: Sequence[str] = ()) -> Figure:
-    """The wrong answers given with the most confidence; images (samples, channels, height, width)."""
-    confidence, taken = logits.softmax(1).max(1)
-    wrong = torch.nonzero(taken != labels).flatten()
-    worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][: GRID**2]
-    names = _names(logits, names)
-    said = [
-        f"{names[int(labels[at])]} taken for {names[int(taken[at])]}, {confidence[at]:.0%}" for at in worst
-    ]
-    return _sheet(images[worst], said)
-
-
-def inputs(images: Tensor, targets: Tensor, names: Sequence[str] = ()) -> Figure:
-    """The first images (samples, channels, height, width), with their classes where targets are labels."""
-    shown = images[: GRID**2].float().cpu()
-    labels = [] if targets.is_floating_point() or targets.ndim != 1 else targets.tolist()
-    said = [str(names[label] if names else label) for label in labels[: GRID**2]]
-    return _sheet(shown, said or [""] * len(shown))
-
-
-def _names(logits: Tensor, names: Sequence[str]) -> list[str]:
-    return list(names) or [str(number) for number in range(logits.shape[1])]
-
-
 def class_accuracy(logits: Tensor, labels: Tensor, names: Sequence[str] = ()) -> dict[str, float]:
     """The share of each class's samples that is told right; classes without samples are left out."""
     samples = labels.bincount(minlength=logits.shape[1])
     right = labels[logits.argmax(1) == labels].bincount(minlength=logits.shape[1])
-    counted = zip(_names(logits, names), right.tolist(), samples.tolist(), strict=True)
+    counted = zip(class_names(logits.shape[1], names), right.tolist(), samples.tolist(), strict=True)
     return {name: told / count for name, told, count in counted if count}
 
 
@@ -161,7 +120,7 @@ def precision_recall(logits: Tensor, labels: Tensor, names: Sequence[str] = ()) 
 
     Good classes would share one corner: of the axes only the part where the curves differ is shown.
     """
-    probabilities, names = logits.softmax(1), _names(logits, names)
+    probabilities, names = logits.softmax(1), class_names(logits.shape[1], names)
     present = [(at, labels == at) for at in labels.unique().tolist()]
     averages = {at: float(binary_average_precision(probabilities[:, at], own.int())) for at, own in present}
     worst = sorted(sorted(averages, key=averages.__getitem__)[:MOST_CLASSES])
@@ -197,10 +156,10 @@ def calibration(logits: Tensor, labels: Tensor) -> Figure:
     return figure
 
 
-def pairs(targets: Tensor, outputs: Tensor) -> Figure:
+def pairs(targets: Tensor, outputs: Tensor) -> Sheet:
     """The first images that were to be made, each with what was made of it to its right."""
     sides = torch.cat([targets[: GRID**2], outputs[: GRID**2]], dim=3)
-    return _sheet(sides, ["target | output"] * len(sides))
+    return of_images(sides, ["target | output"] * len(sides))
 
 
 def scatter(outputs: Tensor, targets: Tensor) -> Figure:
@@ -231,26 +190,4 @@ def predictions(rows: Sequence[tuple[str, Image.Image, Tensor, Tensor]], names: 
         line[2].barh(said, values.tolist()[::-1], color=["0.7"] * (len(said) - 1) + ["C0"])
         line[2].set_xlim(0, 1)
         line[2].tick_params(labelsize=7)
-    return figure
-
-
-def _sheet(images: Tensor, said: Sequence[str]) -> Figure:
-    """Images (samples, channels, height, width), grey or coloured, in rows of five, with a line over each."""
-    channels, height, width = images.shape[1:]
-    if channels == 3:
-        low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
-        images, empty, depth = (images - low) / (high - low).clamp(min=1e-9), 1.0, (3,)
-    else:
-        images, empty, depth = images[:, 0], np.nan, ()
-    gap = height // 2  # above each image, for what is said of it
-    sheet = np.full((GRID * (height + gap), GRID * (width + gap), *depth), empty, np.float32)
-    figure, (axes,) = _axes(7, 7)
-    axes.set_position((0, 0, 1, 1))
-    for at, (image, line) in enumerate(zip(images, said, strict=True)):
-        top, left = at // GRID * (height + gap) + gap * 3 // 4, at % GRID * (width + gap) + gap // 2
-        drawn = image.permute(1, 2, 0) if depth else image
-        sheet[top : top + height, left : left + width] = drawn.numpy()
-        axes.text(left + width / 2, top - gap / 4, line, ha="center", size=7)
-    axes.imshow(sheet, cmap="gray")  # one picture: an axes for each would take as long as an epoch
-    axes.set_axis_off()
     return figure

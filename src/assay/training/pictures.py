@@ -17,6 +17,7 @@ from torchvision.utils import make_grid
 from assay.data.module import DataModule
 from assay.training import figures
 from assay.training.learner import Learner
+from assay.training.sheets import inputs
 from assay.training.tensorboard import TensorBoard
 
 MOST_VALUES = 100_000  # of a tensor in its histogram; of more, evenly spaced ones
@@ -41,7 +42,7 @@ class Pictures(Callback):
             data = cast(Any, trainer).datamodule
             self._batch = validation_batch(trainer, data)
             if self._batch[0].ndim == 4:
-                drawn = figures.pixels(figures.inputs(*self._batch, data.source.class_names))
+                drawn = inputs(*self._batch, data.source.class_names).pixels()
                 show(_view(trainer), "inputs", drawn, trainer.global_step)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
