@@ -1,14 +1,14 @@
-import os
 from collections.abc import Iterator
 
 import pytest
 
+from assay.run.process import usable_cores
 from tests import processes
 
 
 def pytest_xdist_auto_num_workers() -> int:
     """More than there are cores: a test that kills processes waits for most of its time."""
-    return 1 + (os.cpu_count() or 1)
+    return 1 + usable_cores()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,8 +14,12 @@ from typing import Any
 from assay import PROJECT
 
 KILLED = -9
-# no thread of a pool that a child would lack
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore::DeprecationWarning"}
+# no thread that a child would lack: torch has one a GPU for gradients, and others for products
+ENVIRONMENT = {
+    "CUDA_VISIBLE_DEVICES": "",
+    "OMP_NUM_THREADS": "1",
+    "PYTHONWARNINGS": "ignore::DeprecationWarning",
+}
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 120.0) -> None:
@@ -49,7 +53,8 @@ class Child:
         return self.returncode
 
     def send_signal(self, signum: int) -> None:
-        os.kill(self.pid, signum)
+        if self.poll() is None:
+            os.kill(self.pid, signum)
 
     def completed(self, timeout: float = 240.0) -> "subprocess.CompletedProcess[str]":
         code = self.wait(timeout)
@@ -117,8 +122,8 @@ def zygote() -> Zygote:
 
 
 def start(script: str, folder: Path, *words: str, env: Mapping[str, str] | None = None, **more: Any) -> Child:
-    """`python <script>.py words` in a folder, with the variables of this process or with `env` alone."""
-    env = dict(os.environ if env is None else env)
+    """`python <script>.py words` in a folder, with the variables of this process and no GPU, or with `env`."""
+    env = os.environ | {"CUDA_VISIBLE_DEVICES": ""} if env is None else dict(env)
     arguments = {
         "file": str(PROJECT / f"{script}.py"),
         "words": words,

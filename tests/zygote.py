@@ -18,12 +18,15 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import redirect_stdout, suppress
 from functools import partial
 from multiprocessing import forkserver, process, resource_tracker, util
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
 
 IMPORTED = (
     "assay.run.run", "assay.run.compare", "assay.sweep.sweep", "matplotlib.backends.backend_agg",
@@ -32,8 +35,6 @@ IMPORTED = (
 
 
 def serve() -> None:
-    import torch
-
     for module in IMPORTED:
         importlib.import_module(module)
     torch.set_num_threads(1)  # a thread of a pool would not live on in a child
@@ -41,16 +42,22 @@ def serve() -> None:
     util.spawnv_passfds = _start_anew
     gc.freeze()
     print(json.dumps({"ready": os.getpid()}), flush=True)
+    children: set[int] = set()
     for line in sys.stdin:
         asked = json.loads(line)
         if "poll" in asked:
             pid, status = os.waitpid(asked["poll"], os.WNOHANG)
             answer: dict[str, Any] = {"code": os.waitstatus_to_exitcode(status) if pid else None}
+            children -= {pid}
         else:
             answer = {"pid": os.fork()}
             if answer["pid"] == 0:
-                _end(partial(_call, asked), 70)
+                _end(partial(_call, asked))
+            children.add(answer["pid"])
         print(json.dumps(answer), flush=True)
+    for pid in children:  # of tests that failed: they lead the groups of all that they have started
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
     os._exit(0)  # to take torch apart takes seconds
 
 
@@ -68,24 +75,30 @@ def _call(asked: Mapping[str, Any]) -> int:
     for stream, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(asked[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    torch.seed()  # as different from each other as new processes
+    np.random.seed()
     module, function = asked["call"].split(":")
     return getattr(importlib.import_module(module), function)(**asked["arguments"]) or 0
 
 
-def _end(run: Callable[[], int], code: int) -> None:
-    """Run it and leave this process, as Python leaves one; `code` is that of a bug."""
+def _end(run: Callable[[], int]) -> None:
+    """Run it and leave this process as Python leaves one."""
+    code = 1
     try:
         try:
             code = run()
         except SystemExit as stop:
             code = stop.code % 256 if isinstance(stop.code, int) else int(stop.code is not None)
+            if isinstance(stop.code, str):
+                print(stop.code, file=sys.stderr)
+        except BaseException:
+            traceback.print_exc()
+        threading._shutdown()  # pyright: ignore
         atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
-    except BaseException:
-        traceback.print_exc()
-    finally:
         for stream in (sys.stdout, sys.stderr):
             if not stream.closed:  # as the tracker of resources leaves them
                 stream.flush()
+    finally:  # or a copy of whoever forked it would go on
         os._exit(code)
 
 
@@ -94,34 +107,40 @@ def script(
     words: Sequence[str],
     folder: str,
     env: Mapping[str, str],
-    file_size: int = resource.RLIM_INFINITY,
+    file_size: int | None = None,
 ) -> None:
-    """In a child: `python file words` in that folder, with these variables alone, and no larger file."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, resource.RLIM_INFINITY))
+    """In a child: `python file words` in that folder, with these variables alone, and no larger file.
+
+    What is read at import is as the zygote's variables have it.
+    """
+    if file_size is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     os.environ.clear()
     os.environ.update(env)
     os.chdir(folder)
     sys.argv = [file, *words]
-    sys.path[:] = [str(Path(file).parent), *_python_path(env), *sys.path]
+    folders = list(filter(None, env.get("PYTHONPATH", "").split(os.pathsep)))
+    sys.path[:] = [str(Path(file).parent), *folders, *sys.path]
+    for path in map(Path, folders):
+        _forget({module.stem for module in path.glob("*.py")})
+        if (path / "sitecustomize.py").exists():
+            runpy.run_path(str(path / "sitecustomize.py"), run_name="sitecustomize")
     runpy.run_path(file, run_name="__main__")
 
 
-def _python_path(env: Mapping[str, str]) -> Iterator[str]:
-    """The folders of PYTHONPATH; what one of them hides is forgotten, `sitecustomize` is run."""
-    for folder in filter(None, env.get("PYTHONPATH", "").split(os.pathsep)):
-        yield folder
-        names = {file.stem for file in Path(folder).glob("*.py")}
-        for name in [name for name in sys.modules if name.partition(".")[0] in names]:
-            del sys.modules[name]
-        if "sitecustomize" in names:
-            runpy.run_path(str(Path(folder) / "sitecustomize.py"), run_name="sitecustomize")
+def _forget(hidden: Container[str]) -> None:
+    """Modules that a folder of PYTHONPATH hides are to be imported from there."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in hidden]:
+        del sys.modules[name]
 
 
 def _start_anew(path: object, args: Sequence[str], kept: Sequence[int]) -> int:
     """In place of `multiprocessing.util.spawnv_passfds`: `python -c code words` without its imports."""
+    sys.stdout.flush()
+    sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        _end(lambda: _anew(args[args.index("-c") + 1 :], kept), 1)
+        _end(lambda: _anew(args[args.index("-c") + 1 :], kept))
     return pid
 
 

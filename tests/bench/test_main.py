@@ -84,9 +84,7 @@ def test_what_is_written_is_read_back_to_the_same_raw_times_and_drawn_again(
 
 
 def test_several_processes_share_the_time_and_their_times_are_kept_apart(tmp_path: Path) -> None:
-    words = (*SMALL, "sizes=[16]", "seconds=4", "processes=2", f"output_dir={tmp_path}")
-    process = start("bench", tmp_path, *words)
-    assert process.wait() == 0, process.text
+    run(*SMALL, "sizes=[16]", "seconds=4", "processes=2", f"output_dir={tmp_path}")
     _, found = result(tmp_path)
     for row in found["measurements"]:
         assert len(row["per_process"]) == 2 and sum(row["per_process"]) == len(row["wall_s"])
@@ -131,6 +129,7 @@ def test_what_is_measured_is_kept_and_shown_at_ctrl_c(name: str, tmp_path: Path)
     words: Sequence[str] = [*overrides, "seconds=1000", "threads=1", f"output_dir={tmp_path}"]
     process = start("bench", PROJECT, *words)
     wait_for(lambda: rounds(tmp_path) >= 2 or process.poll() is not None)
+    assert process.poll() is None, process.text
     process.send_signal(number)
     assert process.wait(timeout=100) == 128 + number, process.text
     assert "Traceback" not in process.text

@@ -109,7 +109,7 @@ def test_what_changes_the_result_is_refused_on_resume(run: Path, word: str) -> N
         "",
         "x: 1",
         "{" * 1_000_001,
-        "[" * 1000,
+        "[" * 500_000,
         "\0",
         "1: 2",
         "seed: {a: 1}",

@@ -13,7 +13,6 @@ from typing import Any
 
 import yaml
 
-from assay import PROJECT
 from tests.processes import Zygote
 
 # three epochs of ten steps: 3 features, 2 classes
@@ -134,10 +133,6 @@ def own_model(folder: Path, source: str) -> Path:
 def python_path(folder: Path) -> dict[str, str]:
     """The environment of a new process that finds `assay.models.mine`."""
     return {**os.environ, "PYTHONPATH": str(folder)}
-
-
-def script(name: str, *words: str) -> list[str]:
-    return [sys.executable, str(PROJECT / f"{name}.py"), *words]
 
 
 def config(folder: Path) -> dict[str, Any]:

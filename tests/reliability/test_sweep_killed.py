@@ -131,7 +131,7 @@ def test_ctrl_c_while_the_jobs_are_validated_leaves_nothing(tmp_path: Path) -> N
     running = start(tmp_path, "seed=0,1")
     parent, left = psutil.Process(running.pid), list[psutil.Process]()
     while len(left) < 2 and running.poll() is None:  # the resource tracker and the server
-        time.sleep(0.05)
+        time.sleep(0.005)
         left = parent.children(recursive=True)
     running.send_signal(signal.SIGINT)
     assert (running.wait(timeout=60), running.text) == (130, "stopped by SIGINT\n")

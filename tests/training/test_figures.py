@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
@@ -41,11 +42,32 @@ def test_confusion_names_its_classes_as_long_as_there_is_room() -> None:
 
 
 def test_mistakes_begin_with_the_most_confident_one_and_show_its_image() -> None:
-    images = torch.arange(4.0)[:, None, None, None].expand(4, 1, 6, 6)  # each as bright as its index
+    images = torch.arange(4.0)[:, None, None, None].repeat(1, 1, 6, 6)  # each as bright as its index
+    images[2, 0, 5, 5] = torch.nan
+    images[3, 0, 0, 0] = 4.0
     figure = figures.mistakes(images, LOGITS, LABELS)
     assert _said(figure) == ["2 taken for 0, 91%", "2 taken for 1, 58%"]
-    first, second = figure.image[60:120, 50:100], figure.image[60:120, 190:240]
-    assert (set(first.flatten().tolist()), set(second.flatten().tolist())) == ({255}, {0})
+    first, second = figure.image[60:120, 50:100], figure.image[60:100, 190:230]
+    assert (set(first.flatten().tolist()), set(second.flatten().tolist())) == ({128}, {0})
+    assert figure.image[115, 240].tolist() == [255] * 3  # what is no number is white, as in other pictures
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float16, torch.bfloat16, torch.float64])
+def test_images_of_any_type_are_drawn_alike(kind: torch.dtype) -> None:
+    images = 100 * torch.arange(4)[:, None, None, None].expand(4, 1, 6, 6) // 2
+    wanted = figures.mistakes(images.float(), LOGITS, LABELS)
+    assert (figures.mistakes(images.to(kind), LOGITS, LABELS).image == wanted.image).all()
+
+
+def test_what_is_said_of_wide_images_is_above_them() -> None:
+    sheet = figures.mistakes(torch.rand(4, 1, 8, 64), LOGITS, LABELS)
+    assert all(word.y - word.size / 2 > 0 for word in sheet.words)
+
+
+def test_names_may_hold_anything_and_labels_be_of_any_type() -> None:
+    names = [f"a\nb\x1c {at}" for at in range(20)]
+    sheet = figures.confusion(torch.eye(20), torch.arange(20).byte(), names)
+    assert _said(sheet)[:400:21] == ["1"] * 20 and sheet.pixels().shape == sheet.image.shape
 
 
 def test_no_mistakes_leave_an_empty_sheet(tmp_path: Path) -> None:

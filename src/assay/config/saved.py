@@ -27,6 +27,7 @@ from assay.config.validate import fields, validate
 from assay.errors import UserError
 
 LARGEST = 1_000_000  # bytes; a run's config.yaml has some 3,000
+DEEPEST = 50  # levels; it has some 4
 LONGEST_LABEL = 80  # characters; the date and an id stand beside it
 ID_DIGITS = 12  # 48 bits: of 10,000 jobs two share one with a chance of 2e-7
 # Paths, names, what is logged, how often it is saved, how batches are fed: a test proves that they leave the
@@ -125,9 +126,13 @@ def read_config(folder: Path) -> dict[str, Any]:
         if path.stat().st_size > LARGEST:
             raise UserError(f"{path}: {path.stat().st_size} bytes are too many for a run's config")
         text = path.read_text(encoding="utf-8")
-        events = yaml.parse(text, Loader=yaml.SafeLoader)
-        if any(isinstance(event, yaml.AliasEvent) for event in events):
-            raise UserError(f"{path}: it has aliases, and Assay writes none")
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent):
+                raise UserError(f"{path}: it has aliases, and Assay writes none")
+            if depth > DEEPEST:  # to read it would take minutes
+                raise UserError(f"{path}: it is more than {DEEPEST} levels deep")
         plain = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None

@@ -46,9 +46,10 @@ class Supervisor:
                 until = time.monotonic() + LOOK_SECONDS
                 while not (self._note_ended() or self._has_news()) and time.monotonic() < until:
                     time.sleep(POLL_SECONDS)
-                self.entries = self.sweep.folder.entries(source.jobs, self.entries)
+                before, self.entries = self.entries, self.sweep.folder.entries(source.jobs, self.entries)
                 self._prune(source.look(self.entries))
-                self.watch(self.entries)
+                asked = self._stopping.keys() & self._handles.keys()  # shown when they are recorded as pruned
+                self.watch({**self.entries, **{id: before[id] for id in asked}})
         finally:
             request.ask = None
             for _, handle in self._handles.values():

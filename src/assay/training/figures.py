@@ -1,4 +1,4 @@
-"""Pictures of a run: its curves, its inputs, and what a test says of it."""
+"""Pictures of a run: its curves, and what a test says of it."""
 
 import io
 from collections.abc import Mapping, Sequence

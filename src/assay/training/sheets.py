@@ -7,9 +7,10 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor, nonzero
+from torch import Tensor
 
 GRID = 5  # images in a row and in a column
 SIDE = 700  # pixels of a sheet of images
@@ -22,14 +23,14 @@ LONGEST = 20  # letters of a class's name
 
 @dataclass(frozen=True)
 class Word:
-    """A text around the point (x, y), in pixels; `at` is Pillow's anchor of one that is not upright."""
+    """A text at the point (x, y), in pixels: which of its points that is, Pillow's anchor says."""
 
     said: str
     x: float
     y: float
     at: str = "mm"
     color: str = "black"
-    upright: bool = False  # read from below, and ends at y unless it is centred
+    upright: bool = False  # read from below; it ends at y, or "mm" has its middle there
     size: int = LETTER
 
 
@@ -58,17 +59,19 @@ class Sheet:
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """That of Matplotlib's figures."""
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), size)
+    """That of Matplotlib's figures, laid out by Pillow alone: raqm, where it is there, refuses some names."""
+    file = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
+    return ImageFont.truetype(file, size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def confusion(logits: Tensor, labels: Tensor, names: Sequence[str] = ()) -> Sheet:
     """How many of each true class were taken for which; logits (samples, classes), labels (samples,)."""
     classes = logits.shape[1]
-    pairs = (labels * classes + logits.argmax(1)).bincount(minlength=classes**2)
-    counts = pairs.view(classes, classes).cpu().numpy()
-    names = [name[-LONGEST:] for name in class_names(classes, names)]
+    pairs = (labels.long() * classes + logits.argmax(1)).bincount(minlength=classes**2)
+    counts = pairs.view(classes, classes).numpy()
     cell = max(2, CELLS // classes)
+    has_names = cell >= LEAST_LETTER
+    names = [name[-LONGEST:] if has_names else "" for name in class_names(classes, names)]
     letter = max(LEAST_LETTER, min(LETTER, cell))
     longest = round(max(_font(letter).getlength(name) for name in names))
     is_flat = longest <= cell
@@ -77,15 +80,15 @@ def confusion(logits: Tensor, labels: Tensor, names: Sequence[str] = ()) -> Shee
     bottom = below + (LETTER if is_flat else longest) + LETTER
     image = np.full((bottom + 2 * LETTER, left + side + LETTER, 3), 255, np.uint8)
     most = max(1, counts.max())
-    shades = matplotlib.colormaps["Blues"](np.log1p(counts) / np.log1p(most))[..., :3]
-    image[top : top + side, left : left + side] = (255 * shades).repeat(cell, 0).repeat(cell, 1)
+    shades = matplotlib.colormaps["Blues"](np.log1p(counts) / np.log1p(most), bytes=True)[..., :3]
+    image[top : top + side, left : left + side] = shades.repeat(cell, 0).repeat(cell, 1)
     words: list[Word] = []
     middles = [cell * (at + 0.5) for at in range(classes)]
     if cell >= LEAST_CELL:
         for (true, taken), count in np.ndenumerate(counts):
             color = "white" if count > most / 10 else "black"
             words.append(Word(str(count), left + middles[taken], top + middles[true], color=color))
-    if cell >= LEAST_LETTER:
+    if has_names:
         for name, middle in zip(names, middles, strict=True):
             words.append(Word(name, left - LETTER // 2, top + middle, "rm", size=letter))
             words.append(
@@ -103,7 +106,7 @@ def class_names(classes: int, names: Sequence[str]) -> list[str]:
 def mistakes(images: Tensor, logits: Tensor, labels: Tensor, names: Sequence[str] = ()) -> Sheet:
     """The wrong answers given with the most confidence; images (samples, channels, height, width)."""
     confidence, taken = logits.softmax(1).max(1)
-    wrong = nonzero(taken != labels).flatten()
+    wrong = torch.nonzero(taken != labels).flatten()
     worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][: GRID**2]
     names = class_names(logits.shape[1], names)
     said = [
@@ -114,7 +117,7 @@ def mistakes(images: Tensor, logits: Tensor, labels: Tensor, names: Sequence[str
 
 def inputs(images: Tensor, targets: Tensor, names: Sequence[str] = ()) -> Sheet:
     """The first images (samples, channels, height, width), with their classes where targets are labels."""
-    shown = images[: GRID**2].float().cpu()
+    shown = images[: GRID**2]
     labels = [] if targets.is_floating_point() or targets.ndim != 1 else targets.tolist()
     said = [str(names[label] if names else label) for label in labels[: GRID**2]]
     return of_images(shown, said or [""] * len(shown))
@@ -125,14 +128,17 @@ def of_images(images: Tensor, said: Sequence[str]) -> Sheet:
 
     Each coloured one has a range of its own, as its channels may have been scaled apart.
     """
+    images = images.float().cpu()
     channels, height, width = images.shape[1:]
     colours = images if channels == 3 else images[:, :1].expand(-1, 3, -1, -1)
     if len(colours):
         over = (1, 2, 3) if channels == 3 else (0, 1, 2, 3)
-        low, high = colours.amin(over, keepdim=True), colours.amax(over, keepdim=True)
-        colours = 255 * (colours - low) / (high - low).clamp(min=1e-9)
+        finite = colours.isfinite()
+        low = colours.where(finite, torch.inf).amin(over, keepdim=True)
+        high = colours.where(finite, -torch.inf).amax(over, keepdim=True)
+        colours = (255 * (colours - low) / (high - low).clamp(min=1e-9)).where(finite, 255)
     tiles = colours.permute(0, 2, 3, 1).round().byte().numpy()
-    gap = height // 2  # above each image, for what is said of it
+    gap = max(height // 2, width // 5)  # above each image, for what is said of it
     sheet = np.full((GRID * (height + gap), GRID * (width + gap), 3), 255, np.uint8)
     scale, words = SIDE / sheet.shape[1], list[Word]()
     for at, (tile, line) in enumerate(zip(tiles, said, strict=True)):
