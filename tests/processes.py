@@ -122,7 +122,7 @@ def zygote() -> Zygote:
 
 
 def start(script: str, folder: Path, *words: str, env: Mapping[str, str] | None = None, **more: Any) -> Child:
-    """`python <script>.py words` in a folder, with the variables of this process and no GPU, or with `env`."""
+    """`python <script>.py words` in a folder, with this process's variables and no GPU, or with `env`."""
     env = os.environ | {"CUDA_VISIBLE_DEVICES": ""} if env is None else dict(env)
     arguments = {
         "file": str(PROJECT / f"{script}.py"),
