@@ -19,6 +19,7 @@ PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 QUICK = {
     "train": SHORT,
     "bench": ("seconds=1", "threads=1"),
+    "bench overhead": ("epochs=1", "jobs=3"),
     "bench matmul": ("sizes=[32]", "sustained_seconds=0"),
     "bench training": (
         "epochs=1",
