@@ -91,11 +91,12 @@ def whole_run(words: tuple[str, ...], beside: Callable[[], Any] = nullcontext) -
 
 
 def _sweep(jobs: int, words: tuple[str, ...]) -> Parts:
-    """A sweep, and what of it is neither fitting nor testing."""
+    """A sweep of jobs of one epoch, and what of it is neither fitting nor testing."""
     with tempfile.TemporaryDirectory() as folder:
         where = (f"output_dir={folder}", "sweep.name=overhead", "sweep.workers=1")
-        grid = [word for word in words if not word.startswith("seed=")]
-        whole = _seconds(str(PROJECT / "train.py"), "-m", *grid, f"seed=range({jobs})", *where)
+        grid = [word for word in words if not word.startswith(("seed=", "trainer.max_epochs="))]
+        grid += ["trainer.max_epochs=1", f"seed=range({jobs})"]
+        whole = _seconds(str(PROJECT / "train.py"), "-m", *grid, *where)
         files = list(Path(folder).glob("sweeps/overhead/jobs/*/result.json"))
         took = [json.loads(file.read_text(encoding="utf-8"))["seconds"] for file in files]
     return {"call": whole, "outside": whole - sum(one["fit"] + one["test"] for one in took)}

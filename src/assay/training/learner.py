@@ -82,6 +82,7 @@ class Learner(LightningModule):
             losses.append(loss.detach())
             all_outputs.append(outputs.detach())
             all_targets.append(targets)
+            del features  # the next batch then takes its place, which is still in the cache
             if self.stop_requested:
                 break
         self._count(len(losses))
