@@ -15,9 +15,9 @@ CONF = PROJECT / "conf"
 # Its default is right while a process has the cores to itself; two trainings on the same two cores wait for
 # each other's spinning instead, and both took sixty times as long. Read when torch is imported, so set here.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-# glibc gives the top of its heap back to the system and takes it again, page by page: with batches of 200 kB
-# that is up to thirty pages a step, a tenth of an epoch, or none, as the heap happens to lie. It learns from
-# a freed block of this size to keep twice as much (mallopt(3), M_MMAP_THRESHOLD); nothing of it is touched.
+# glibc gives the top of its heap back to the system and takes it again, page by page: up to thirty pages a
+# step of the default network, a tenth of an epoch, or none, as the heap happens to lie. Once it has freed a
+# block as large as this it keeps twice as much (mallopt(3), M_MMAP_THRESHOLD); nothing of it is ever touched.
 bytes(31 * 2**20)
 # Lightning sets it, and then every step of Adam looks for NVML's library: where there is none, a tenth
 # of a millisecond, as long as the rest of the optimizer's work. Without it torch asks CUDA itself.

@@ -1,6 +1,7 @@
 """What the server of a sweep's processes has read before it forks one."""
 
 import os
+from typing import Any
 
 from assay.data import images
 from tests.processes import Zygote
@@ -10,19 +11,22 @@ def serve() -> None:
     """In a child: what the server does, with configs that are refused and one that is right."""
     from assay.sweep import preload
 
-    images._held.cache_clear()
-    images._raw.cache_clear()
+    module: Any = images
+    held, raw = module._held, module._raw  # what a process keeps of the data it has read
+    held.cache_clear()
+    raw.cache_clear()
     node = {"_target_": "assay.data.images.MNIST", "root": "data"}
     preload.read_ahead({"data": node | {"target": "nothing"}})
     preload.read_ahead({"data": node | {"root": "nowhere", "download": False}})
     preload.read_ahead({"data": node, "model": {"_target_": "assay.models.mlp.MNISTClassifier", "widht": 1}})
-    print(images._held.cache_info().misses, flush=True)
+    print(held.cache_info().misses, flush=True)
     preload.read_ahead({"data": node})
     if os.fork() == 0:
         source = images.MNIST("data", batch_size=256)
         source.prepare()
-        print([len(source.dataset(split)) for split in ("train", "val", "test")], flush=True)
-        print(images._held.cache_info().misses, images._raw.cache_info().misses, flush=True)
+        splits: Any = [source.dataset(split) for split in ("train", "val", "test")]
+        print([len(split) for split in splits], flush=True)
+        print(held.cache_info().misses, raw.cache_info().misses, flush=True)
         os._exit(0)
     os.wait()
 
