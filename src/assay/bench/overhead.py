@@ -38,14 +38,15 @@ Parts = Mapping[str, float]  # seconds by name; "call" is the whole
 def measure(config: OverheadConfig, session: Session) -> None:
     """Everything once a round."""
     session.details["jobs"] = config.jobs
-    words = ("device=cpu", "scheduler=none", f"seed={config.seed}", f"trainer.max_epochs={config.epochs}")
+    common = ("device=cpu", "scheduler=none")
+    words = (*common, f"seed={config.seed}", f"trainer.max_epochs={config.epochs}")
     train = load("train", ["device.threads=1", *words]).config
     calls: dict[tuple[str, str], Callable[[], Callable[[], Parts]]] = {
         ("imports", "python"): lambda: _imports,
         ("run", "train.py"): lambda: partial(whole_run, words),
         ("run", f"train.py, {BESIDE}"): lambda: partial(whole_run, words, _busy),
-        (FEW, "train.py -m"): lambda: partial(_sweep, 2, words),
-        (f"sweep of {config.jobs} jobs", "train.py -m"): lambda: partial(_sweep, config.jobs, words),
+        (FEW, "train.py -m"): lambda: partial(_sweep, 2, common),
+        (f"sweep of {config.jobs} jobs", "train.py -m"): lambda: partial(_sweep, config.jobs, common),
         ("epoch", "bare loop"): lambda: partial(_epoch, bare(train)),
     }
 
@@ -94,9 +95,8 @@ def _sweep(jobs: int, words: tuple[str, ...]) -> Parts:
     """A sweep of jobs of one epoch, and what of it is neither fitting nor testing."""
     with tempfile.TemporaryDirectory() as folder:
         where = (f"output_dir={folder}", "sweep.name=overhead", "sweep.workers=1")
-        grid = [word for word in words if not word.startswith(("seed=", "trainer.max_epochs="))]
-        grid += ["trainer.max_epochs=1", f"seed=range({jobs})"]
-        whole = _seconds(str(PROJECT / "train.py"), "-m", *grid, *where)
+        grid = ("trainer.max_epochs=1", f"seed=range({jobs})")
+        whole = _seconds(str(PROJECT / "train.py"), "-m", *words, *grid, *where)
         files = list(Path(folder).glob("sweeps/overhead/jobs/*/result.json"))
         took = [json.loads(file.read_text(encoding="utf-8"))["seconds"] for file in files]
     return {"call": whole, "outside": whole - sum(one["fit"] + one["test"] for one in took)}
